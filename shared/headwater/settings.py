@@ -1,0 +1,55 @@
+"""Settings: one typed class, read from `headwater.toml` and overridden by `HEADWATER_*`."""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+
+class Settings(BaseSettings):
+    """Everything that an installation can change; each field is also the variable `HEADWATER_<NAME>`."""
+
+    model_config = SettingsConfigDict(env_prefix="HEADWATER_", toml_file="headwater.toml", extra="forbid")
+
+    home: Path = Field(Path("var"), description="folder that holds all state")
+    data: Path | None = Field(None, description="folder with the public data sets that the benchmarks read")
+    database_url: str | None = Field(None, description="postgresql://…; unset: SQLite files under home/db")
+    host: str = Field("127.0.0.1", description="address the gateway and dashboards listen on")
+    gateway_port: int = 8000
+    support_dashboard_port: int = 8501
+    finance_dashboard_port: int = 8502
+    recommender_dashboard_port: int = 8503
+    threads: int = Field(0, ge=0, description="compute threads of the serving runtime; 0: one per core")
+    site: str = Field("shop", description="site that a request belongs to when it names none")
+    demo: bool = Field(True, description="ingest the sample shop at first start")
+    max_document_bytes: int = Field(20_000_000, description="largest document that is ingested")
+    max_question_characters: int = Field(2_000, description="longest customer message")
+    allow_private_urls: bool = Field(False, description="ingest from private addresses (tests, intranets)")
+    requests_per_minute: int = Field(120, description="per client address on public routes; 0: no limit")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    def folder(self, name: str) -> Path:
+        """The state folder `home/<name>`, made if it is missing."""
+        path = self.home.absolute() / name
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+
+def load_settings() -> Settings:
+    """Read the settings as they are now (a fresh object each time; pass it on rather than calling twice)."""
+    return Settings()
