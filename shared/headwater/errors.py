@@ -1,7 +1,7 @@
 """The exceptions that a user can do something about.
 
-The command line prints the message and exits with 2; the HTTP layer turns it into an RFC 9457 problem document
-with `status`. Everything else is a defect and keeps its traceback.
+The command line prints the message and exits with 2; the HTTP layer turns it into an RFC 9457
+problem document with `status`. Everything else is a defect and keeps its traceback.
 """
 
 

@@ -10,7 +10,7 @@ from headwater import __version__
 from headwater.errors import HeadwaterError
 
 GROUP = "headwater.commands"
-# One line each, so that `headwater --help` imports no verb. A verb of a third party shows its entry point instead.
+# One line each, so that `headwater --help` imports no verb.
 SUMMARIES = {
     "db": "migrate, back up and check the databases",
     "doctor": "check this machine, the installation and the models",
