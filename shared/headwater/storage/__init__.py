@@ -1,0 +1,1 @@
+"""Databases, migrations, jobs, leases, users and blobs: all state that is not an immutable file."""
