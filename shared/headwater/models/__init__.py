@@ -1,0 +1,8 @@
+"""Base models: the packaged catalog, hub ids and folders, as config + safetensors + tokenizer."""
+
+from headwater.models.catalog import CATALOG, CatalogEntry
+from headwater.models.description import BaseModel
+from headwater.models.fetch import fetch
+from headwater.models.resolve import resolve_base
+
+__all__ = ["CATALOG", "BaseModel", "CatalogEntry", "fetch", "resolve_base"]
