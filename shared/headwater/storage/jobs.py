@@ -1,0 +1,276 @@
+"""Background jobs: one table; everyone submits and watches, the scheduler alone runs.
+
+A job is a `headwater` command without its first word: `("tune", "classify", "--train", …)`.
+"""
+
+import os
+import secrets
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from headwater.errors import Conflict, HeadwaterError, NotFound
+from headwater.progress import Progress, Step, bar
+from headwater.settings import Settings
+from headwater.storage.columns import now
+from headwater.storage.tables import jobs, leases
+
+JOB_VARIABLE = "HEADWATER_JOB_ID"
+ENDED = ("done", "failed", "cancelled")
+# A job whose scheduler died is run again; one that kills its scheduler each time must not do so forever.
+MAX_ATTEMPTS = 3
+_REPORT_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Job:
+    """One row: `state` is queued, running, done, failed or cancelled; `progress` 0 to 1; `log` relative to home."""
+
+    id: str
+    app: str
+    argv: tuple[str, ...]
+    state: str
+    heavy: bool
+    actor: str
+    progress: float
+    message: str
+    log: str
+    cancel_requested: bool
+    attempts: int
+    worker: str | None
+    pid: int | None
+    heartbeat: datetime | None
+    submitted: datetime
+    started: datetime | None
+    ended: datetime | None
+
+    @property
+    def has_ended(self) -> bool:
+        return self.state in ENDED
+
+
+def submit(engine: sa.Engine, app: str, argv: Sequence[str], *, actor: str, heavy: bool = False) -> Job:
+    """Queue a `headwater` command (without the word `headwater`); `heavy` jobs run one at a time."""
+    if not argv or not all(isinstance(word, str) and "\0" not in word for word in argv):
+        raise HeadwaterError(f"a job needs the words of a headwater command, found {list(argv)!r}")
+    # Sorts by time of submission; the random part keeps two of one microsecond apart.
+    job_id = f"{time.time_ns() // 1000:015x}{secrets.token_hex(4)}"
+    row: dict[str, Any] = {
+        "id": job_id,
+        "app": app,
+        "argv": list(argv),
+        "state": "queued",
+        "heavy": heavy,
+        "actor": actor,
+        "progress": 0.0,
+        "message": "waiting for the scheduler",
+        "log": f"logs/jobs/{job_id}.log",
+        "cancel_requested": False,
+        "attempts": 0,
+        "submitted": now(),
+    }
+    with engine.begin() as connection:
+        connection.execute(jobs.insert().values(row))
+    return get(engine, job_id)
+
+
+def get(engine: sa.Engine, job_id: str) -> Job:
+    """Raises NotFound."""
+    with engine.connect() as connection:
+        row = connection.execute(sa.select(jobs).where(jobs.c.id == job_id)).first()
+    if row is None:
+        raise NotFound(f"no job {job_id!r}; `headwater jobs list` shows those that exist")
+    return _job(row)
+
+
+def list_jobs(engine: sa.Engine, *, state: str | None = None, app: str | None = None, limit: int = 50) -> list[Job]:
+    """The latest `limit` jobs, newest first."""
+    query = sa.select(jobs).order_by(jobs.c.submitted.desc(), jobs.c.id.desc()).limit(limit)
+    if state is not None:
+        query = query.where(jobs.c.state == state)
+    if app is not None:
+        query = query.where(jobs.c.app == app)
+    with engine.connect() as connection:
+        return [_job(row) for row in connection.execute(query)]
+
+
+def cancel(engine: sa.Engine, job_id: str, *, actor: str) -> Job:
+    """End a queued job at once, ask the scheduler to end a running one. Raises Conflict when it has ended."""
+    message = f"cancelled by {actor}"
+    with engine.begin() as connection:
+        queued = connection.execute(
+            jobs.update()
+            .where(jobs.c.id == job_id, jobs.c.state == "queued")
+            .values(state="cancelled", ended=now(), message=message)
+        )
+        if queued.rowcount == 0:
+            running = connection.execute(
+                jobs.update()
+                .where(jobs.c.id == job_id, jobs.c.state == "running")
+                .values(cancel_requested=True, message=message)
+            )
+    job = get(engine, job_id)
+    if queued.rowcount == 0 and running.rowcount == 0:
+        raise Conflict(f"job {job_id} is already {job.state}; only a queued or running job can be cancelled")
+    return job
+
+
+def watch(engine: sa.Engine, job_id: str, interval: float = 0.5) -> Iterator[Job]:
+    """The job now, then after each change, until it has ended."""
+    last: Job | None = None
+    while True:
+        job = get(engine, job_id)
+        shown = (job.state, job.progress, job.message)
+        if last is None or shown != (last.state, last.progress, last.message):
+            yield job
+        if job.has_ended:
+            return
+        last = job
+        time.sleep(interval)
+
+
+def claim(engine: sa.Engine, worker: str, *, light_slots: int) -> Job | None:
+    """Take the oldest job that may run now: light ones while slots are free, a heavy one when no heavy one runs."""
+    with engine.begin() as connection:
+        # PostgreSQL: claims queue up behind the scheduler's lease row, so that two never see the same state.
+        connection.execute(sa.select(leases.c.term).where(leases.c.name == "scheduler").with_for_update()).all()
+        running = connection.execute(
+            sa.select(jobs.c.heavy, sa.func.count()).where(jobs.c.state == "running").group_by(jobs.c.heavy)
+        )
+        count = {bool(heavy): number for heavy, number in running}
+        allowed = [heavy for heavy, slots in ((False, light_slots), (True, 1)) if count.get(heavy, 0) < slots]
+        row = connection.execute(
+            sa.select(jobs.c.id)
+            .where(jobs.c.state == "queued", jobs.c.heavy.in_(allowed))
+            .order_by(jobs.c.submitted, jobs.c.id)
+            .limit(1)
+        ).first()
+        if row is None:
+            return None
+        moment = now()
+        connection.execute(
+            jobs.update()
+            .where(jobs.c.id == row.id, jobs.c.state == "queued")
+            .values(
+                state="running",
+                worker=worker,
+                started=moment,
+                heartbeat=moment,
+                attempts=jobs.c.attempts + 1,
+                message="starting",
+                progress=0.0,
+                pid=None,
+            )
+        )
+    return get(engine, row.id)
+
+
+def note_process(engine: sa.Engine, job_id: str, pid: int) -> None:
+    """Record the process that runs the job, for whoever has to end it later."""
+    _update(engine, job_id, pid=pid)
+
+
+def beat(engine: sa.Engine, worker: str) -> list[str]:
+    """Say that this worker's running jobs are alive; returns the ids of those that are to be cancelled."""
+    mine = (jobs.c.worker == worker, jobs.c.state == "running")
+    with engine.begin() as connection:
+        connection.execute(jobs.update().where(*mine).values(heartbeat=now()))
+        rows = connection.execute(sa.select(jobs.c.id).where(*mine, jobs.c.cancel_requested))
+        return [row.id for row in rows]
+
+
+def finish(engine: sa.Engine, job_id: str, state: str, message: str) -> None:
+    """End a running job as done, failed or cancelled."""
+    values: dict[str, Any] = {"state": state, "message": message, "ended": now(), "pid": None}
+    if state == "done":
+        values["progress"] = 1.0
+    _update(engine, job_id, **values)
+
+
+def requeue(engine: sa.Engine, job_id: str, message: str) -> None:
+    """Put a running job back because its scheduler stops; that attempt does not count."""
+    _update(
+        engine,
+        job_id,
+        state="queued",
+        worker=None,
+        pid=None,
+        heartbeat=None,
+        attempts=jobs.c.attempts - 1,
+        message=message,
+    )
+
+
+def lost(engine: sa.Engine, silent_seconds: float) -> list[Job]:
+    """Running jobs whose worker has been silent that long."""
+    limit = now() - timedelta(seconds=silent_seconds)
+    query = sa.select(jobs).where(jobs.c.state == "running", jobs.c.heartbeat < limit)
+    with engine.connect() as connection:
+        return [_job(row) for row in connection.execute(query)]
+
+
+def recover(engine: sa.Engine, job: Job) -> Job:
+    """Queue a lost job again, or end it: cancelled if that was asked for, failed after MAX_ATTEMPTS."""
+    if job.cancel_requested:
+        finish(engine, job.id, "cancelled", job.message)
+    elif job.attempts >= MAX_ATTEMPTS:
+        finish(engine, job.id, "failed", f"its scheduler ended {job.attempts} times while it ran; see its log")
+    else:
+        message = f"its scheduler ended unexpectedly; queued again (attempt {job.attempts + 1} of {MAX_ATTEMPTS})"
+        _update(engine, job.id, state="queued", worker=None, pid=None, heartbeat=None, message=message)
+    return get(engine, job.id)
+
+
+def job_progress(settings: Settings, description: str) -> Progress:
+    """Progress for work that may run as a job: into the job's row and log there, a bar on the terminal otherwise.
+
+    The row takes two steps a second at most, and always the last one.
+    """
+    show = bar(description)
+    job_id = os.environ.get(JOB_VARIABLE)
+    return show if job_id is None else _both(show, _row_progress(settings, job_id))
+
+
+def _both(first: Progress, second: Progress) -> Progress:
+    def report(step: Step) -> None:
+        first(step)
+        second(step)
+
+    return report
+
+
+def _row_progress(settings: Settings, job_id: str, clock: Callable[[], float] = time.monotonic) -> Progress:
+    from headwater.storage.engine import open_engine
+
+    engine = open_engine(settings, "house")
+    last = -_REPORT_SECONDS
+
+    def report(step: Step) -> None:
+        nonlocal last
+        moment = clock()
+        if moment - last < _REPORT_SECONDS and step.done < step.total:
+            return
+        last = moment
+        with engine.begin() as connection:
+            connection.execute(
+                jobs.update()
+                .where(jobs.c.id == job_id, jobs.c.state == "running", sa.not_(jobs.c.cancel_requested))
+                .values(progress=step.fraction, message=step.message)
+            )
+
+    return report
+
+
+def _update(engine: sa.Engine, job_id: str, **values: Any) -> None:
+    with engine.begin() as connection:
+        connection.execute(jobs.update().where(jobs.c.id == job_id, jobs.c.state == "running").values(values))
+
+
+def _job(row: sa.Row[Any]) -> Job:
+    values = dict(row._mapping)
+    values["argv"] = tuple(values["argv"])
+    return Job(**values)
