@@ -1,0 +1,135 @@
+"""Readers of the public data sets that the benchmarks use; the data itself is never part of Headwater."""
+
+import csv
+import gzip
+import json
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from headwater.data.examples import TextExample
+from headwater.errors import NotFound
+from headwater.settings import load_settings
+
+OUT_OF_SCOPE = "oos"
+_ORIGINS = {
+    "banking77": "https://github.com/PolyAI-LDN/task-specific-datasets (banking_data)",
+    "clinc150": "https://github.com/clinc/oos-eval (data/data_full.json)",
+    "xquad": "https://github.com/google-deepmind/xquad",
+    "scifact": "https://github.com/allenai/scifact (BEIR: scifact)",
+    "covidfaq": "https://github.com/ML-Recipes/BERT-FAQ (data/CovidFAQ)",
+}
+
+
+@dataclass(frozen=True)
+class TextSplits:
+    """Published parts of a classification set; `valid` is empty where none was published."""
+
+    train: list[TextExample]
+    valid: list[TextExample]
+    test: list[TextExample]
+
+
+@dataclass(frozen=True)
+class RetrievalSet:
+    """Documents by id, queries by id, and which documents answer which query. `fit_*`: for choosing weights."""
+
+    documents: dict[str, str]
+    queries: dict[str, str]
+    relevant: dict[str, set[str]]
+    fit_queries: dict[str, str]
+    fit_relevant: dict[str, set[str]]
+
+
+def data_folder(name: str) -> Path:
+    """The folder of a public set under HEADWATER_DATA. Raises NotFound with its public origin when missing."""
+    root = load_settings().data
+    folder = root / name if root else None
+    if folder is None or not folder.is_dir():
+        where = f"{folder} does not exist" if folder else "HEADWATER_DATA is not set"
+        raise NotFound(f"the data set {name} is missing ({where}); it comes from {_ORIGINS.get(name, 'its publisher')}")
+    return folder
+
+
+def banking77() -> TextSplits:
+    """Casanueva et al. 2020 (arXiv 2003.04807): 10,003 / 3,080 banking questions of 77 intents."""
+    folder = data_folder("banking77")
+
+    def part(name: str) -> list[TextExample]:
+        with (folder / f"{name}.csv").open(newline="", encoding="utf-8") as source:
+            rows = enumerate(csv.DictReader(source), start=1)
+            return [TextExample(row["text"], (row["category"],), None, f"{name}.csv:{n}") for n, row in rows]
+
+    return TextSplits(part("train"), [], part("test"))
+
+
+def clinc150() -> TextSplits:
+    """Larson et al. 2019 (arXiv 1909.02027), data_full; out-of-scope texts carry the label "oos"."""
+    values = json.loads((data_folder("clinc150") / "data_full.json").read_text(encoding="utf-8"))
+
+    def part(name: str) -> list[TextExample]:
+        rows = values[name] + values[f"oos_{name}"]
+        return [TextExample(text, (label,), None, f"{name}:{n}") for n, (text, label) in enumerate(rows, start=1)]
+
+    return TextSplits(part("train"), part("val"), part("test"))
+
+
+def xquad(language: str) -> RetrievalSet:
+    """Artetxe et al. 2020 (arXiv 1910.11856) as retrieval: question → its paragraph among all 240."""
+    path = data_folder("xquad") / f"xquad.{language}.json"
+    articles = json.loads(path.read_text(encoding="utf-8"))["data"]
+    paragraphs = [paragraph for article in articles for paragraph in article["paragraphs"]]
+    documents = {str(number): paragraph["context"] for number, paragraph in enumerate(paragraphs)}
+    queries, relevant = {}, {}
+    for number, paragraph in enumerate(paragraphs):
+        for question in paragraph["qas"]:
+            queries[question["id"]] = question["question"]
+            relevant[question["id"]] = {str(number)}
+    return RetrievalSet(documents, queries, relevant, {}, {})
+
+
+def scifact() -> RetrievalSet:
+    """Wadden et al. 2020 (arXiv 2004.14974) by the BEIR protocol: validation claims → cited abstracts.
+
+    `fit_*` are the training claims.
+    """
+    folder = data_folder("scifact")
+    with gzip.open(folder / "corpus_train.csv.gz", "rt", newline="", encoding="utf-8") as source:
+        documents = {row["doc_id"]: f"{row['title']}\n{_abstract(row['abstract'])}" for row in csv.DictReader(source)}
+    queries, relevant = _claims(folder / "claims_validation.csv")
+    fit_queries, fit_relevant = _claims(folder / "claims_train.csv")
+    return RetrievalSet(documents, queries, relevant, fit_queries, fit_relevant)
+
+
+def _abstract(cell: str) -> str:
+    """The sentences of an abstract, which the CSV export prints as a numpy or Python list."""
+    sentences = re.findall(r"'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\"", cell, re.DOTALL)
+    return " ".join((a or b).strip() for a, b in sentences) or cell
+
+
+def _claims(path: Path) -> tuple[dict[str, str], dict[str, set[str]]]:
+    queries: dict[str, str] = {}
+    relevant: dict[str, set[str]] = defaultdict(set)
+    with path.open(newline="", encoding="utf-8") as source:
+        for row in csv.DictReader(source):
+            queries[row["id"]] = row["claim"]
+            relevant[row["id"]].update(_ids(row["cited_doc_ids"]))
+    return queries, dict(relevant)
+
+
+def _ids(cell: str) -> list[str]:
+    return cell.strip("[]").replace(",", " ").split()
+
+
+def covidfaq() -> RetrievalSet:
+    """Sun and Sedoc 2020 as packaged by BERT-FAQ: a user's question → the FAQ entry with the same answer."""
+    rows = json.loads((data_folder("covidfaq") / "query_answer_pairs.json").read_text(encoding="utf-8"))
+    documents, by_answer = {}, {}
+    for row in rows:
+        if row["query_type"] == "faq":
+            documents[str(row["id"])] = f"{row['question']}\n{row['answer']}"
+            by_answer[row["answer"]] = str(row["id"])
+    asked = [row for row in rows if row["query_type"] == "user_query" and row["answer"] in by_answer]
+    queries = {str(row["id"]): row["question"] for row in asked}
+    return RetrievalSet(documents, queries, {str(r["id"]): {by_answer[r["answer"]]} for r in asked}, {}, {})
