@@ -88,7 +88,7 @@ def _average(scores: Sequence[ClassScore], weights: Sequence[float]) -> ClassSco
         sum(w * getattr(s, field) for s, w in zip(scores, weights, strict=True)) / total
         for field in ("precision", "recall", "f1")
     ]
-    return ClassScore(*parts, support=sum(score.support for score in scores))
+    return ClassScore(parts[0], parts[1], parts[2], sum(score.support for score in scores))
 
 
 @dataclass(frozen=True)
