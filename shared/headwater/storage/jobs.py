@@ -136,8 +136,8 @@ def watch(engine: sa.Engine, job_id: str, interval: float = 0.5) -> Iterator[Job
 def claim(engine: sa.Engine, worker: str, *, light_slots: int) -> Job | None:
     """Take the oldest job that may run now: light ones while slots are free, a heavy one when no heavy one runs."""
     with engine.begin() as connection:
-        # PostgreSQL: claims queue up behind the scheduler's lease row, so that two never see the same state.
-        connection.execute(sa.select(leases.c.term).where(leases.c.name == "scheduler").with_for_update()).all()
+        # PostgreSQL: claims queue up behind this row (made by the first migration), so that two never see one state.
+        connection.execute(sa.select(leases.c.term).where(leases.c.name == "claims").with_for_update()).one()
         running = connection.execute(
             sa.select(jobs.c.heavy, sa.func.count()).where(jobs.c.state == "running").group_by(jobs.c.heavy)
         )
@@ -152,7 +152,7 @@ def claim(engine: sa.Engine, worker: str, *, light_slots: int) -> Job | None:
         if row is None:
             return None
         moment = now()
-        connection.execute(
+        taken = connection.execute(
             jobs.update()
             .where(jobs.c.id == row.id, jobs.c.state == "queued")
             .values(
@@ -166,7 +166,8 @@ def claim(engine: sa.Engine, worker: str, *, light_slots: int) -> Job | None:
                 pid=None,
             )
         )
-    return get(engine, row.id)
+    # None when it was cancelled between the two statements.
+    return get(engine, row.id) if taken.rowcount == 1 else None
 
 
 def note_process(engine: sa.Engine, job_id: str, pid: int) -> None:

@@ -39,13 +39,14 @@ def upgrade() -> None:
         sa.Column("job_id", sa.String(32), nullable=False),
         sa.Column("recorded", Moment, nullable=False),
     )
-    op.create_table(
+    leases = op.create_table(
         "leases",
         sa.Column("name", sa.String(64), primary_key=True),
         sa.Column("holder", sa.String(128), nullable=False),
         sa.Column("expires", sa.Float, nullable=False),
         sa.Column("term", sa.Integer, nullable=False),
     )
+    op.bulk_insert(leases, [{"name": "claims", "holder": "", "expires": 0.0, "term": 0}])
     op.create_table(
         "users",
         sa.Column("name", sa.String(64), primary_key=True),
