@@ -6,7 +6,7 @@ A job is a `headwater` command without its first word: `("tune", "classify", "--
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -175,28 +175,32 @@ def note_process(engine: sa.Engine, job_id: str, pid: int) -> None:
     _update(engine, job_id, pid=pid)
 
 
-def beat(engine: sa.Engine, worker: str) -> list[str]:
-    """Say that this worker's running jobs are alive; returns the ids of those that are to be cancelled."""
-    mine = (jobs.c.worker == worker, jobs.c.state == "running")
+def beat(engine: sa.Engine, worker: str, job_ids: Collection[str]) -> list[str]:
+    """Say that these jobs of this worker are alive; returns the ids of those that are to be cancelled.
+
+    Rows of the worker that it does not name (a claim whose answer never arrived) grow silent, and are then recovered.
+    """
+    mine = (jobs.c.id.in_(job_ids), jobs.c.worker == worker, jobs.c.state == "running")
     with engine.begin() as connection:
         connection.execute(jobs.update().where(*mine).values(heartbeat=now()))
         rows = connection.execute(sa.select(jobs.c.id).where(*mine, jobs.c.cancel_requested))
         return [row.id for row in rows]
 
 
-def finish(engine: sa.Engine, job_id: str, state: str, message: str) -> None:
-    """End a running job as done, failed or cancelled."""
+def finish(engine: sa.Engine, job_id: str, state: str, message: str, *, worker: str | None = None) -> None:
+    """End a running job as done, failed or cancelled; with `worker`, only while that worker still has it."""
     values: dict[str, Any] = {"state": state, "message": message, "ended": now(), "pid": None}
     if state == "done":
         values["progress"] = 1.0
-    _update(engine, job_id, **values)
+    _update(engine, job_id, of_worker=worker, **values)
 
 
-def requeue(engine: sa.Engine, job_id: str, message: str) -> None:
+def requeue(engine: sa.Engine, job_id: str, message: str, *, worker: str | None = None) -> None:
     """Put a running job back because its scheduler stops; that attempt does not count."""
     _update(
         engine,
         job_id,
+        of_worker=worker,
         state="queued",
         worker=None,
         pid=None,
@@ -266,9 +270,12 @@ def _row_progress(settings: Settings, job_id: str, clock: Callable[[], float] = 
     return report
 
 
-def _update(engine: sa.Engine, job_id: str, **values: Any) -> None:
+def _update(engine: sa.Engine, job_id: str, of_worker: str | None = None, **values: Any) -> None:
+    query = jobs.update().where(jobs.c.id == job_id, jobs.c.state == "running")
+    if of_worker is not None:
+        query = query.where(jobs.c.worker == of_worker)
     with engine.begin() as connection:
-        connection.execute(jobs.update().where(jobs.c.id == job_id, jobs.c.state == "running").values(values))
+        connection.execute(query.values(values))
 
 
 def _job(row: sa.Row[Any]) -> Job:

@@ -68,10 +68,19 @@ def test_queued_job_is_cancelled_at_once_and_never_claimed(house: sa.Engine) -> 
 def test_cancelling_a_running_job_reaches_its_worker_with_the_next_heartbeat(house: sa.Engine) -> None:
     job = jobs.submit(house, "house", ["tune"], actor="ann")
     jobs.claim(house, "w", light_slots=1)
-    assert jobs.beat(house, "w") == []
+    assert jobs.beat(house, "w", [job.id]) == []
     assert jobs.cancel(house, job.id, actor="bob").state == "running"
-    assert jobs.beat(house, "w") == [job.id]
-    assert jobs.beat(house, "other") == []
+    assert jobs.beat(house, "w", [job.id]) == [job.id]
+    assert jobs.beat(house, "other", [job.id]) == []
+
+
+def test_heartbeat_keeps_the_named_jobs_alive_and_lets_others_grow_silent(house: sa.Engine) -> None:
+    kept, forgotten = (jobs.submit(house, "house", ["db"], actor="ann") for _ in range(2))
+    jobs.claim(house, "w", light_slots=2)
+    jobs.claim(house, "w", light_slots=2)
+    silence(house)
+    jobs.beat(house, "w", [kept.id])
+    assert [job.id for job in jobs.lost(house, 30)] == [forgotten.id]
 
 
 def test_job_reports_its_progress_into_its_row(

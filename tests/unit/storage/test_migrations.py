@@ -133,7 +133,8 @@ def test_reading_and_then_writing_waits_for_another_writer(house: sa.Engine) -> 
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 0, errors
     with house.connect() as connection:
-        assert connection.execute(sa.select(tables.leases.c.term)).scalar_one() == 300
+        query = sa.select(tables.leases.c.term).where(tables.leases.c.name == "counter")
+        assert connection.execute(query).scalar_one() == 300
 
 
 def version_files(tmp_path: Path) -> Path:

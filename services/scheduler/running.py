@@ -1,0 +1,93 @@
+"""A job's process: started in a group of its own with its log, interrupted, killed with all its children."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+from headwater.storage.jobs import JOB_VARIABLE, Job
+
+_TAIL_BYTES = 4096
+
+
+class RunningJob:
+    """One job under way. Start it from the main thread: Linux ends it with the thread that started it."""
+
+    def __init__(self, job: Job, home: Path) -> None:
+        self.job = job
+        self.cancelled = False
+        self.log = home / job.log
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self._kill_at: float | None = None
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "scheduler.child", str(os.getpid()), *job.argv],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, JOB_VARIABLE: job.id, "PYTHONUNBUFFERED": "1"},
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def interrupt(self, grace_seconds: float) -> None:
+        """Ask the job to stop; `poll` kills its group once the grace is over."""
+        if self._kill_at is None:
+            self._kill_at = time.monotonic() + grace_seconds
+            _signal_group(self.pid, signal.SIGINT)
+
+    def poll(self) -> int | None:
+        """The exit status once the job has ended (and its group with it), None before."""
+        if self._kill_at is not None and time.monotonic() >= self._kill_at:
+            _signal_group(self.pid, signal.SIGKILL)
+        status = self._process.poll()
+        if status is not None:
+            # Children that the job left behind.
+            _signal_group(self.pid, signal.SIGKILL)
+        return status
+
+    def kill(self) -> None:
+        _signal_group(self.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def outcome(self, status: int) -> tuple[str, str]:
+        """State and message for the job's row."""
+        if self.cancelled:
+            return "cancelled", self.job.message if self.job.message.startswith("cancelled") else "cancelled"
+        if status == 0:
+            return "done", "done"
+        if status < 0:
+            name = signal.Signals(-status).name
+            reason = " (out of memory?)" if name == "SIGKILL" else ""
+            return "failed", f"ended by {name}{reason}; log: {self.log}"
+        return "failed", self._last_line() or f"ended with status {status}; log: {self.log}"
+
+    def _last_line(self) -> str:
+        with self.log.open("rb") as file:
+            file.seek(max(0, self.log.stat().st_size - _TAIL_BYTES))
+            lines = [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+        return lines[-1].strip()[:500] if lines else ""
+
+
+def kill_left_over(job_id: str) -> None:
+    """Kill processes of a job whose scheduler is gone, found by the variable that they all inherit."""
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(JOB_VARIABLE) == job_id and process.pid != os.getpid():
+                process.kill()
+        except psutil.Error:
+            continue
+
+
+def _signal_group(pid: int, number: signal.Signals) -> None:
+    try:
+        os.killpg(pid, number)
+    except (ProcessLookupError, PermissionError):
+        return

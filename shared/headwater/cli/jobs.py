@@ -1,0 +1,115 @@
+"""`headwater jobs`: list, watch, cancel background jobs and read their logs."""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from headwater.storage.jobs import Job
+
+
+@click.group()
+def jobs() -> None:
+    """Background jobs: what waits, runs and has ended."""
+
+
+@jobs.command("list")
+@click.option("--state", type=click.Choice(["queued", "running", "done", "failed", "cancelled"]))
+@click.option("--app", help="jobs of one app")
+@click.option("--limit", default=20, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="print for programs")
+def list_command(state: str | None, app: str | None, limit: int, as_json: bool) -> None:
+    """List the latest jobs, newest first.
+
+    \b
+    Example:
+      headwater jobs list --state failed
+    """
+    from headwater.storage.jobs import list_jobs
+
+    found = list_jobs(_house(), state=state, app=app, limit=limit)
+    if as_json:
+        click.echo(json.dumps([_plain(job) for job in found], indent=2))
+        return
+    for job in found:
+        click.echo(f"{job.id}  {job.state:9s} {job.progress:4.0%}  {' '.join(job.argv)[:60]:60s}  {job.message[:60]}")
+    if not found:
+        click.echo("no jobs")
+
+
+@jobs.command()
+@click.argument("job_id")
+def watch(job_id: str) -> None:
+    """Follow a job until it ends; exit status 1 unless it is done.
+
+    \b
+    Example:
+      headwater jobs watch 00661057bf2c636713bbf96
+    """
+    from headwater.storage.jobs import watch as watch_job
+
+    state = ""
+    for job in watch_job(_house(), job_id):
+        state = job.state
+        click.echo(f"{job.state:9s} {job.progress:4.0%}  {job.message}")
+    if state != "done":
+        raise click.exceptions.Exit(1)
+
+
+@jobs.command()
+@click.argument("job_id")
+def cancel(job_id: str) -> None:
+    """Cancel a queued or running job.
+
+    \b
+    Example:
+      headwater jobs cancel 00661057bf2c636713bbf96
+    """
+    from headwater.storage.jobs import cancel as cancel_job
+
+    job = cancel_job(_house(), job_id, actor=_actor())
+    click.echo("cancelled" if job.has_ended else "asked the scheduler to stop it")
+
+
+@jobs.command()
+@click.argument("job_id")
+def log(job_id: str) -> None:
+    """Print what a job has written.
+
+    \b
+    Example:
+      headwater jobs log 00661057bf2c636713bbf96
+    """
+    from headwater.errors import NotFound
+    from headwater.settings import load_settings
+    from headwater.storage.jobs import get
+
+    path = load_settings().home / get(_house(), job_id).log
+    if not path.exists():
+        raise NotFound(f"job {job_id} has written nothing yet; {path} does not exist")
+    click.echo(path.read_text(errors="replace"), nl=False)
+
+
+def _house() -> "sa.Engine":
+    from headwater.settings import load_settings
+    from headwater.storage.engine import open_engine
+    from headwater.storage.migrations import migrate
+
+    engine = open_engine(load_settings(), "house")
+    migrate(engine, "house")
+    return engine
+
+
+def _actor() -> str:
+    import getpass
+
+    return f"{getpass.getuser()}@command-line"
+
+
+def _plain(job: "Job") -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {name: getattr(value, "isoformat", lambda v=value: v)() for name, value in asdict(job).items()}
