@@ -1,0 +1,82 @@
+"""What a bundle says of itself: `manifest.json`."""
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+from headwater.data import LabelSpace
+from headwater.errors import HeadwaterError
+
+SCHEMA_VERSION = 1
+KINDS = ("encoder", "classifier", "tagger", "span", "cross-encoder", "generator", "ranker", "matrix")
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The description of a bundle; `files` maps each relative path to its sha256 and is filled in when it is written.
+
+    `thresholds` may hold "out_of_scope": the least in-scope probability that is accepted. `model` is the file that the
+    serving runtime runs. `metrics` holds {name: {"value", "low", "high"}}.
+    """
+
+    kind: str
+    model: str
+    base: str
+    base_sha256: str = ""
+    language: str = "en"
+    labels: tuple[str, ...] = ()
+    multi_label: bool = False
+    out_of_scope_label: str | None = None
+    pooling: str = "mean"
+    prefixes: dict[str, str] = field(default_factory=dict)
+    max_length: int = 256
+    dimension: int = 0
+    temperature: float = 1.0
+    thresholds: dict[str, float] = field(default_factory=dict)
+    data_fingerprint: str = ""
+    config: dict[str, Any] = field(default_factory=dict)
+    code_version: str = ""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    parity: dict[str, Any] = field(default_factory=dict)
+    quantisation: dict[str, Any] = field(default_factory=dict)
+    licence: str = "unknown"
+    sources: tuple[str, ...] = ()
+    cpu_flags: tuple[str, ...] = ()
+    created: str = ""
+    files: dict[str, str] = field(default_factory=dict)
+    schema_version: int = SCHEMA_VERSION
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise HeadwaterError(f"a bundle's kind is one of {', '.join(KINDS)}, not {self.kind!r}")
+
+    @property
+    def label_space(self) -> LabelSpace:
+        return LabelSpace(self.labels, self.multi_label)
+
+    def to_text(self) -> str:
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
+
+
+def read_manifest(text: str, place: str) -> Manifest:
+    """Parse `manifest.json`. Raises HeadwaterError when it is not one, or of a newer schema."""
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise HeadwaterError(f"{place} is not JSON ({error}); export or fetch the bundle again") from error
+    version = values.get("schema_version") if isinstance(values, dict) else None
+    if not isinstance(version, int):
+        raise HeadwaterError(f"{place} has no schema_version; it is no bundle's manifest")
+    if version > SCHEMA_VERSION:
+        raise HeadwaterError(
+            f"{place} has schema version {version}, this installation reads up to {SCHEMA_VERSION}; upgrade Headwater"
+        )
+    unknown = set(values) - {f.name for f in fields(Manifest)}
+    if unknown:
+        raise HeadwaterError(f"{place} has fields that schema {version} does not know: {', '.join(sorted(unknown))}")
+    for name in ("labels", "sources", "cpu_flags"):
+        values[name] = tuple(values.get(name, ()))
+    try:
+        return Manifest(**values)
+    except TypeError as error:
+        raise HeadwaterError(f"{place} is incomplete: {error}") from error

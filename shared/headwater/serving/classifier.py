@@ -1,0 +1,78 @@
+"""Text → calibrated label probabilities."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headwater.bundles import Bundle
+from headwater.errors import HeadwaterError
+from headwater.evaluation import sigmoid, softmax
+from headwater.serving.batches import run_in_batches
+from headwater.serving.session import open_session, open_tokenizer
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The best in-scope label with its probability; `in_scope` is False when it stays below the threshold."""
+
+    label: str
+    probability: float
+    in_scope: bool
+
+
+class Classifier:
+    """A classifier bundle, ready to use; safe to call from several threads."""
+
+    def __init__(self, bundle: Bundle, threads: int = 0) -> None:
+        if bundle.manifest.kind != "classifier":
+            raise HeadwaterError(f"{bundle.path} is a {bundle.manifest.kind}, not a classifier")
+        self.id = bundle.id
+        self.manifest = bundle.manifest
+        self.label_space = bundle.manifest.label_space
+        self.thresholds = bundle.manifest.thresholds
+        self._tokenizer = open_tokenizer(bundle)
+        self._session = open_session(bundle.file(bundle.manifest.model), threads)
+        self._prefix = bundle.manifest.prefixes.get("query", "")
+
+    def logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Uncalibrated scores float32 [n, labels]."""
+        prefixed = [self._prefix + text for text in texts] if self._prefix else texts
+        return run_in_batches(self._tokenizer, prefixed, self._run, len(self.label_space))
+
+    def probabilities(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Calibrated probabilities float32 [n, labels]; rows sum to 1 unless the label space is multi-label."""
+        activation = sigmoid if self.label_space.multi_label else softmax
+        return activation(self.logits(texts), self.manifest.temperature)
+
+    def predict(self, texts: Sequence[str]) -> list[Prediction]:
+        """The best label of each text, leaving out the out-of-scope label, judged by the bundle's threshold."""
+        return [
+            best_in_scope(row, self.manifest.labels, self.manifest.out_of_scope_label, self._threshold)
+            for row in self.probabilities(texts)
+        ]
+
+    @property
+    def _threshold(self) -> float:
+        return self.thresholds.get("out_of_scope", 0.0)
+
+    def _run(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
+        output: NDArray[np.float32] = self._session.run(None, {"input_ids": ids, "attention_mask": mask})[0]
+        return output
+
+
+def best_in_scope(
+    probabilities: NDArray[np.float32], labels: Sequence[str], out_of_scope: str | None, threshold: float
+) -> Prediction:
+    """The most probable label other than `out_of_scope`, accepted from `threshold` on. probabilities: [labels]."""
+    scores = probabilities.copy()
+    if out_of_scope in labels:
+        scores[labels.index(out_of_scope)] = -1.0
+    best = int(scores.argmax())
+    return Prediction(labels[best], float(scores[best]), bool(scores[best] >= threshold))
+
+
+def load_classifier(bundle: Bundle, threads: int = 0) -> Classifier:
+    """Load a classifier bundle; `threads` 0: one per core."""
+    return Classifier(bundle, threads)
