@@ -1,0 +1,1 @@
+"""One FastAPI application that mounts the apps' routers beside the house's own routes."""

@@ -30,6 +30,8 @@ class Settings(BaseSettings):
     max_document_bytes: int = Field(20_000_000, description="largest document that is ingested")
     max_question_characters: int = Field(2_000, description="longest customer message")
     allow_private_urls: bool = Field(False, description="ingest from private addresses (tests, intranets)")
+    allowed_origins: list[str] = Field([], description="web sites whose pages may call the gateway (CORS)")
+    max_concurrent_requests: int = Field(64, ge=1, description="requests at once; more are asked to come again")
     requests_per_minute: int = Field(120, description="per client address on public routes; 0: no limit")
 
     @classmethod

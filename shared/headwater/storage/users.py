@@ -10,7 +10,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from headwater.errors import Conflict, HeadwaterError, NotFound
+from headwater.errors import Conflict, HeadwaterError, NotFound, Unavailable
 from headwater.settings import Settings
 from headwater.storage.columns import now
 from headwater.storage.tables import users
@@ -101,6 +101,15 @@ def ensure_admin_token(settings: Settings, engine: sa.Engine) -> Path:
     except sa.exc.IntegrityError:
         pass  # another process inserted the same token a moment ago
     return path
+
+
+def admin_token(settings: Settings) -> str:
+    """The token in `home/admin.token`, for processes of the machine's owner (dashboards). Raises Unavailable."""
+    path = settings.home.absolute() / "admin.token"
+    try:
+        return path.read_text().strip()
+    except OSError as error:
+        raise Unavailable(f"{path} cannot be read ({error.strerror}); start the gateway once, as this user") from None
 
 
 def _create_token_file(path: Path) -> None:

@@ -1,0 +1,1 @@
+"""The house's routes under /v1: users, jobs, registry."""
