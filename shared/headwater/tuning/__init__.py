@@ -1,0 +1,1 @@
+"""Fine-tuning (torch): tasks, methods, reports and export."""

@@ -1,0 +1,93 @@
+"""A classifier bundle from a trained model, with the int8 graph judged on the task's own metric."""
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from headwater.bundles import Bundle, Manifest, write_bundle
+from headwater.models import BaseModel
+from headwater.tuning.encoding import load_tokenizer, save_backbone
+from headwater.tuning.export.encoder import KEEP_FLOAT, check_parity, run_graph
+from headwater.tuning.export.graph import cpu_flags, export_graph, quantise
+
+# int8 is served when it costs at most this much of the validation metric.
+LARGEST_LOSS = 0.005
+_LOGIT_DIFFERENCE = 0.05
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Validation texts with the metric that int8 is judged by: `score(logits [n, labels]) -> float`."""
+
+    texts: Sequence[str]
+    score: Any
+
+
+def export_classifier(
+    model: nn.Module,
+    backbone: Any,
+    base: BaseModel,
+    output: Path,
+    manifest: Manifest,
+    judge: Judge,
+    *,
+    with_weights: bool = True,
+    with_float: bool = True,
+) -> Bundle:
+    """Write `model(input_ids, attention_mask) -> logits` as a classifier bundle.
+
+    The float graph must compute what torch computes on the judge's texts; int8 is served if it keeps the metric. With
+    `with_weights` the bundle carries torch/, with `with_float` the float graph also beside an accepted int8 one.
+    """
+    tokenizer = load_tokenizer(base)
+    tokenizer.enable_truncation(manifest.max_length)
+    prefix = manifest.prefixes.get("query", "")
+    texts = [prefix + text for text in judge.texts]
+    width = len(manifest.labels)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        plain_path, small_path = folder / "model.onnx", folder / "model.int8.onnx"
+        export_graph(model, backbone, "logits", plain_path)
+        quantise(plain_path, small_path, KEEP_FLOAT.get(backbone.config.model_type, ()))
+        few = texts[:64]
+        plain = run_graph(plain_path, tokenizer, texts, width)
+        small = run_graph(small_path, tokenizer, texts, width)
+        difference = float(np.abs(plain[: len(few)] - _torch_logits(model, tokenizer, few, width)).max())
+        check_parity(difference, base, _LOGIT_DIFFERENCE)
+        scores = float(judge.score(plain)), float(judge.score(small))
+        accepted = scores[0] - scores[1] <= LARGEST_LOSS
+        manifest = replace(
+            manifest,
+            model="model.int8.onnx" if accepted else "model.onnx",
+            parity={"max_difference": difference, "texts": len(few)},
+            quantisation={
+                "accepted": accepted,
+                "metric_float": scores[0],
+                "metric_int8": scores[1],
+                "texts": len(texts),
+                "largest_loss": LARGEST_LOSS,
+                "logit_difference": float(np.abs(plain - small).mean()),
+            },
+            cpu_flags=cpu_flags(),
+        )
+        files = {"tokenizer.json": base.path / "tokenizer.json"}
+        if accepted:
+            files["model.int8.onnx"] = small_path
+        if with_float or not accepted:
+            files["model.onnx"] = plain_path
+        if with_weights:
+            save_backbone(backbone, base, folder / "torch")
+            files |= {f"torch/{path.name}": path for path in (folder / "torch").iterdir()}
+        return write_bundle(output, manifest, files)
+
+
+def _torch_logits(model: nn.Module, tokenizer: Any, texts: Sequence[str], width: int) -> NDArray[np.float32]:
+    from headwater.tuning.classification import run_model
+
+    return run_model(model, [encoding.ids for encoding in tokenizer.encode_batch(list(texts))], width, "fp32")

@@ -1,0 +1,124 @@
+"""torch module → optimised ONNX graph → int8 graph.
+
+The graph optimiser fuses attention, layer normalisation and GELU; dynamic quantisation is per channel. A word table of
+a large vocabulary is stored as int8 with one scale a row, which keeps every language at a quarter of the size.
+"""
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+# Above this many rows the word table outweighs the transformer; it is then stored as int8.
+_LARGE_VOCABULARY = 60_000
+_OPSET = 17
+
+
+class Int8Table(nn.Module):
+    """An embedding table as int8 rows with a float scale each: [n] ids → [n, width] float32."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        scale = weight.abs().amax(1, keepdim=True).clamp_min(1e-12) / 127
+        self.register_buffer("table", (weight / scale).round().to(torch.int8))
+        self.register_buffer("scale", scale)
+        self.table: Tensor
+        self.scale: Tensor
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.table[ids].to(torch.float32) * self.scale[ids]
+
+
+def export_graph(model: nn.Module, backbone: Any, output: str, path: Path) -> None:
+    """Write `model(input_ids, attention_mask) -> [batch, width]` as an optimised float32 ONNX file.
+
+    `backbone` is the transformer inside `model`; batch and length are dynamic. The model is left as it was.
+    """
+    raw = path.with_name("raw.onnx")
+    embeddings = backbone.embeddings
+    table = embeddings.word_embeddings
+    was_training = model.training
+    model.eval()
+    try:
+        if table.weight.shape[0] > _LARGE_VOCABULARY:
+            embeddings.word_embeddings = Int8Table(table.weight.detach())
+        _trace(model, output, raw)
+    finally:
+        embeddings.word_embeddings = table
+        model.train(was_training)
+    _optimise(raw, path, backbone.config)
+    raw.unlink()
+
+
+def _trace(model: nn.Module, output: str, path: Path) -> None:
+    ids = torch.tensor([[0, 5, 6, 7, 2], [0, 8, 9, 2, 1]])
+    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 1, 0]])
+    names = ["input_ids", "attention_mask"]
+    axes = {name: {0: "batch", 1: "length"} for name in names} | {output: {0: "batch"}}
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # the tracer warns of Python branches that do not depend on the data here
+        torch.onnx.export(
+            model,
+            (ids, mask),
+            str(path),
+            input_names=names,
+            output_names=[output],
+            dynamic_axes=axes,
+            opset_version=_OPSET,
+            dynamo=False,
+        )
+
+
+def _optimise(source: Path, target: Path, config: Any) -> None:
+    from onnxruntime.transformers import optimizer
+    from onnxruntime.transformers.fusion_options import FusionOptions
+
+    logging.getLogger("onnxruntime.transformers").setLevel(logging.ERROR)
+    options = FusionOptions("bert")
+    options.enable_embed_layer_norm = False  # it would need int32 ids and a third input
+    optimised = optimizer.optimize_model(
+        str(source),
+        model_type="bert",
+        num_heads=config.num_attention_heads,
+        hidden_size=config.hidden_size,
+        optimization_options=options,
+        opt_level=0,
+    )
+    optimised.save_model_to_file(str(target))
+
+
+def quantise(source: Path, target: Path, keep_float: tuple[str, ...] = ()) -> None:
+    """Dynamic int8 quantisation of the weights, per channel; nodes whose name holds one of `keep_float` stay float."""
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    logging.getLogger().setLevel(max(logging.getLogger().level, logging.WARNING))
+    nodes = onnx.load(str(source), load_external_data=False).graph.node
+    excluded = [node.name for node in nodes if any(part in node.name for part in keep_float)]
+    quantize_dynamic(
+        str(source),
+        str(target),
+        per_channel=True,
+        reduce_range=not has_vnni(),
+        weight_type=QuantType.QInt8,
+        op_types_to_quantize=["MatMul", "Gemm", "Attention"],
+        nodes_to_exclude=excluded,
+        extra_options={"MatMulConstBOnly": True, "DefaultTensorType": onnx.TensorProto.FLOAT},
+    )
+
+
+def cpu_flags() -> tuple[str, ...]:
+    """The vector extensions of this processor that decide how int8 is computed (empty where unknown)."""
+    try:
+        words = set(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return ()
+    return tuple(flag for flag in ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8") if flag in words)
+
+
+def has_vnni() -> bool:
+    """Whether int8 products do not saturate here; without it weights keep 7 bits."""
+    return any("vnni" in flag or flag == "amx_int8" for flag in cpu_flags())
