@@ -53,3 +53,29 @@ def status(as_json: bool) -> None:
             click.echo(f"{state.database}: version {state.current or 'none'} of {state.newest}{way_out}")
     if not all(state.up_to_date for state in states):
         raise click.exceptions.Exit(1)
+
+
+@db.command()
+@click.argument("folder", type=click.Path(file_okay=False))
+def backup(folder: str) -> None:
+    """Copy every SQLite database into FOLDER while the processes run; restore by copying back into home/db.
+
+    \b
+    Example:
+      headwater db backup backups/2026-11-24
+    """
+    from pathlib import Path
+
+    from headwater.settings import load_settings
+    from headwater.storage.backup import back_up
+    from headwater.storage.engine import open_engine
+    from headwater.storage.migrations import databases, schema_state
+
+    settings = load_settings()
+    for name in databases():
+        engine = open_engine(settings, name)
+        if schema_state(engine, name).current is None:
+            continue
+        target = Path(folder) / f"{name}.db"
+        back_up(engine, target)
+        click.echo(f"{name}: {target} ({target.stat().st_size:,} bytes)")

@@ -44,9 +44,7 @@ class LazyCommands(click.Group):
             formatter.write_dl(rows)
 
 
-@click.command(
-    cls=LazyCommands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
-)
+@click.command(cls=LazyCommands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="headwater")
 def cli() -> None:
     """Turn a pretrained language model into products.
@@ -62,18 +60,19 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; a HeadwaterError becomes one line and exit status 2."""
     try:
-        cli(standalone_mode=False)
+        # Without standalone mode click returns the status of an Exit instead of raising it.
+        status = cli(standalone_mode=False)
     except click.exceptions.Abort:
         click.echo("stopped", err=True)
         sys.exit(130)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
     except HeadwaterError as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)
+    if isinstance(status, int):
+        sys.exit(status)
 
 
 if __name__ == "__main__":

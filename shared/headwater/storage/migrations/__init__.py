@@ -38,7 +38,7 @@ class SchemaState:
 
 def databases() -> list[str]:
     """Names of the databases of the installed packages, the house first."""
-    names = {point.name for point in entry_points(group=_GROUP) if importlib.util.find_spec(point.value)}
+    names = {point.name for point in entry_points(group=_GROUP) if _package_folder(point.value) is not None}
     return ["house", *sorted(names - {"house"})]
 
 
@@ -76,10 +76,19 @@ def _versions_folder(database: str) -> Path:
     if database == "house":
         return _HERE / "versions"
     for point in entry_points(group=_GROUP, name=database):
-        spec = importlib.util.find_spec(point.value)
-        if spec is not None and spec.submodule_search_locations:
-            return Path(spec.submodule_search_locations[0]) / "migrations" / "versions"
+        folder = _package_folder(point.value)
+        if folder is not None:
+            return folder
     raise NotFound(f"no installed app has a database {database!r}; there is: {', '.join(databases())}")
+
+
+def _package_folder(package: str) -> Path | None:
+    """The package's version files; None when it is not installed or keeps no database."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    folder = Path(spec.submodule_search_locations[0]) / "migrations" / "versions"
+    return folder if folder.is_dir() else None
 
 
 def _newest(folder: Path) -> str:
