@@ -29,6 +29,8 @@ def build_router(context: Context) -> APIRouter:
 
     @router.get("/{name}")
     def versions(name: str, user: Viewer) -> list[Version]:
+        """Newest first; 404 for an unknown name."""
+        bundles.version(name)
         return bundles.versions(name)
 
     @router.get("/{name}/{version}")
