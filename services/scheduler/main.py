@@ -98,10 +98,11 @@ class Scheduler:
         for job_id, running in list(self._running.items()):
             status = running.poll()
             if status is not None:
-                del self._running[job_id]
                 state, message = running.outcome(status)
-                _log.info("job %s %s: %s", job_id, state, message)
                 jobs.finish(self.engine, job_id, state, message, worker=self.worker)
+                # Only now: while the database is away it is tried again.
+                del self._running[job_id]
+                _log.info("job %s %s: %s", job_id, state, message)
 
     def _start_jobs(self) -> None:
         while (job := jobs.claim(self.engine, self.worker, light_slots=_LIGHT_SLOTS)) is not None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, FastAPI, Request, UploadFile
 from pydantic import BaseModel
 from starlette.testclient import TestClient
 
@@ -25,6 +25,10 @@ def add_routes(app: FastAPI) -> None:
     @app.post("/size")
     async def size(request: Request) -> int:
         return len(await request.body())
+
+    @app.post("/upload")
+    def upload(file: UploadFile) -> int | None:
+        return file.size
 
     @app.get("/conflict")
     def conflict() -> None:

@@ -14,6 +14,7 @@ from headwater.storage.users import disable_user
 from headwater.web import build_app, open_context
 from headwater.web.limits import RateLimiter
 
+JSON = "application/json"
 PROBLEM = "application/problem+json"
 
 
@@ -41,7 +42,7 @@ def test_invalid_body_is_named_by_place_without_repeating_it(client: TestClient)
     assert wrong.status_code == 422
     assert wrong.json()["errors"][0]["place"] == "body.text"
     assert "4111" not in wrong.text
-    broken = client.post("/echo", content='{"text": 4111', headers={"Content-Type": "application/json"})
+    broken = client.post("/echo", content='{"text": 4111', headers={"Content-Type": JSON})
     assert broken.status_code == 400
     assert "not valid JSON" in broken.json()["detail"]
 
@@ -70,7 +71,10 @@ def test_body_above_the_limit_is_refused_whether_or_not_it_says_its_length(
     assert client.post("/size", content=body[:-1]).json() == 1_010_000
     stated = client.post("/size", content=body)
     streamed = client.post("/size", content=iter([body[:600_000], body[600_000:]]))
-    for response in (stated, streamed):
+    as_json = client.post("/echo", content=iter([b'{"text": "', body, b'"}']), headers={"Content-Type": JSON})
+    form = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + body + b"\r\n--x--"
+    as_form = client.post("/upload", content=iter([form]), headers={"Content-Type": "multipart/form-data; boundary=x"})
+    for response in (stated, streamed, as_json, as_form):
         assert response.status_code == 413
         assert response.headers["content-type"] == PROBLEM
         assert "1,010,000 bytes" in response.json()["detail"]
