@@ -42,6 +42,8 @@ def add_routes(app: FastAPI) -> None:
     def editors() -> str:
         return "in"
 
+
+def add_stream(app: FastAPI) -> None:
     @app.get("/stream/{ending}")
     def stream(ending: str):
         def events():
@@ -64,6 +66,7 @@ def client_for(settings: Settings) -> Iterator[Callable[..., TestClient]]:
         context = open_context(settings.model_copy(update=changes))
         app = build_app(context, "test")
         add_routes(app)
+        add_stream(app)
         client = TestClient(app)
         client.__enter__()
         opened.append(client)
