@@ -50,7 +50,7 @@ def main() -> None:
     data = banking77()
     bench = Benchmark(
         "intent-banking77",
-        "published train/test, a stratified tenth of train as validation; 10-shot: 5 draws of 10 a class, test as published",
+        "published split, a tenth of train as validation; 10-shot: 5 draws of 10 a class, scored on all of test",
         fingerprint(data.train),
         list(range(DRAWS)),
     )

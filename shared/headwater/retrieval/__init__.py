@@ -1,0 +1,22 @@
+"""Lexical and vector search over documents, fused; every change visible to the next query in every process."""
+
+from headwater.retrieval.documents import Chunk, Document, Section, split_document
+from headwater.retrieval.fusion import Weights, fit_weights
+from headwater.retrieval.index import Delete, Embedder, Hit, Index, Reranker, Upsert
+from headwater.retrieval.sentences import split_sentences
+
+__all__ = [
+    "Chunk",
+    "Delete",
+    "Document",
+    "Embedder",
+    "Hit",
+    "Index",
+    "Reranker",
+    "Section",
+    "Upsert",
+    "Weights",
+    "fit_weights",
+    "split_document",
+    "split_sentences",
+]
