@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from headwater.storage.jobs import JOB_VARIABLE, Job
+from headwater.storage.jobs import ACTOR_VARIABLE, JOB_VARIABLE, Job
 
 _TAIL_BYTES = 4096
 
@@ -29,7 +29,7 @@ class RunningJob:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, JOB_VARIABLE: job.id, "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, JOB_VARIABLE: job.id, ACTOR_VARIABLE: job.actor, "PYTHONUNBUFFERED": "1"},
                 start_new_session=True,
             )
 

@@ -61,5 +61,25 @@ def test_unknown_names_and_versions_are_not_found_and_an_altered_bundle_is_named
     assert "weights.json" in altered.json()["detail"]
 
 
+def test_promotion_and_rollback_are_submitted_in_the_editors_name_and_refused_to_others(
+    client: TestClient, tmp_path: Path
+) -> None:
+    register(client, tmp_path / "first", report=False)
+    tokens = {
+        role: client.post("/v1/users", json={"name": f"a-{role}", "role": role}).json()["token"]
+        for role in ("analyst", "editor")
+    }
+    editor, analyst = ({"Authorization": f"Bearer {tokens[role]}"} for role in ("editor", "analyst"))
+    promoted = client.post("/v1/registry/weights/1/promote", json={"new_labels": True}, headers=editor)
+    assert (promoted.status_code, promoted.json()["actor"], promoted.json()["heavy"]) == (202, "a-editor", False)
+    assert promoted.json()["argv"] == ["registry", "promote", "weights@1", "--new-labels"]
+    rolled = client.post("/v1/registry/weights/rollback", headers=editor)
+    assert rolled.json()["argv"] == ["registry", "rollback", "weights"]
+    assert client.post("/v1/registry/weights/7/promote", json={}, headers=editor).status_code == 404
+    assert client.post("/v1/registry/weights/1/promote", json={}, headers=analyst).status_code == 403
+    assert client.post("/v1/registry/weights/rollback", headers=analyst).status_code == 403
+    assert len(client.get("/v1/jobs").json()) == 2
+
+
 def test_registry_needs_a_user(client: TestClient) -> None:
     assert client.get("/v1/registry", headers={"Authorization": ""}).status_code == 401

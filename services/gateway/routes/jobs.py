@@ -18,7 +18,6 @@ from headwater.web.auth import check_role
 HOUSE_JOBS = (
     AllowedJob(("tune",), "editor", heavy=True),
     AllowedJob(("evaluate",), "analyst", heavy=True),
-    AllowedJob(("registry", "promote"), "editor", heavy=True),
 )
 Viewer = Annotated[User, Depends(require("viewer"))]
 

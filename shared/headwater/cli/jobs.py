@@ -68,9 +68,10 @@ def cancel(job_id: str) -> None:
     Example:
       headwater jobs cancel 00661057bf2c636713bbf96
     """
+    from headwater.storage.jobs import acting_user
     from headwater.storage.jobs import cancel as cancel_job
 
-    job = cancel_job(_house(), job_id, actor=_actor())
+    job = cancel_job(_house(), job_id, actor=acting_user())
     click.echo("cancelled" if job.has_ended else "asked the scheduler to stop it")
 
 
@@ -101,12 +102,6 @@ def _house() -> "sa.Engine":
     engine = open_engine(load_settings(), "house")
     migrate(engine, "house")
     return engine
-
-
-def _actor() -> str:
-    import getpass
-
-    return f"{getpass.getuser()}@command-line"
 
 
 def _plain(job: "Job") -> dict[str, Any]:

@@ -3,6 +3,7 @@
 A job is a `headwater` command without its first word: `("tune", "classify", "--train", …)`.
 """
 
+import getpass
 import os
 import secrets
 import time
@@ -20,6 +21,7 @@ from headwater.storage.columns import now
 from headwater.storage.tables import jobs, leases
 
 JOB_VARIABLE = "HEADWATER_JOB_ID"
+ACTOR_VARIABLE = "HEADWATER_ACTOR"
 ENDED = ("done", "failed", "cancelled")
 # A job whose scheduler died is run again; one that kills its scheduler each time must not do so forever.
 MAX_ATTEMPTS = 3
@@ -228,6 +230,11 @@ def recover(engine: sa.Engine, job: Job) -> Job:
         message = f"its scheduler ended unexpectedly; queued again (attempt {job.attempts + 1} of {MAX_ATTEMPTS})"
         _update(engine, job.id, state="queued", worker=None, pid=None, heartbeat=None, message=message)
     return get(engine, job.id)
+
+
+def acting_user() -> str:
+    """Who a command's writes are done for: the submitter inside a job, else the person at the command line."""
+    return os.environ.get(ACTOR_VARIABLE) or f"{getpass.getuser()}@command-line"
 
 
 def job_progress(settings: Settings, description: str) -> Progress:

@@ -28,7 +28,7 @@ import os, pathlib, subprocess, sys, time
 import click
 from headwater.progress import Step
 from headwater.settings import load_settings
-from headwater.storage.jobs import job_progress
+from headwater.storage.jobs import acting_user, job_progress
 
 @click.command()
 @click.argument("seconds", type=float)
@@ -49,6 +49,7 @@ def linger(seconds, status, stubborn):
             if not stubborn:
                 print("kept the checkpoint")
                 raise
+    print("for", acting_user())
     print("last words")
     sys.exit(status)
 """
@@ -98,7 +99,9 @@ def test_job_runs_with_progress_and_log_and_its_row_says_done(house: sa.Engine, 
     assert jobs.get(house, job.id).progress == 0.5
     ended = wait_for_end(house, job.id)
     assert (ended.state, ended.progress) == ("done", 1.0)
-    assert "last words" in (settings.home / job.log).read_text()
+    log = (settings.home / job.log).read_text()
+    assert "last words" in log
+    assert "for ann" in log
 
 
 def test_failed_job_says_its_last_line_and_an_unknown_verb_is_one(house: sa.Engine, start) -> None:
