@@ -1,0 +1,1 @@
+"""Retrieval-augmented customer support: ingest, answer with sources, refuse honestly, hand over."""

@@ -46,9 +46,8 @@ def _print(scores: dict[str, Any]) -> None:
     click.echo(f"macro F1 {scores['macro_f1']:.4f}, weighted F1 {scores['weighted_f1']:.4f}")
     if "scope" in scores:
         scope = scores["scope"]
-        click.echo(
-            f"out of scope: recall {scope['out_of_scope_recall']:.4f}, in-scope accuracy {scope['in_scope_accuracy']:.4f}"
-        )
+        inside, recall = scope["in_scope_accuracy"], scope["out_of_scope_recall"]
+        click.echo(f"out of scope: recall {recall:.4f}, in-scope accuracy {inside:.4f}")
     width = max(len(name) for name in scores["per_class"])
     click.echo(f"{'class':{width}s}  precision  recall  F1     support")
     for name, s in scores["per_class"].items():

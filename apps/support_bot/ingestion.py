@@ -1,0 +1,121 @@
+"""Files, folders, addresses and sitemaps into the index; one bad document never stops the others."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from headwater.errors import HeadwaterError, NotFound
+from headwater.progress import Progress, Step, silent
+from headwater.retrieval import Document, Index, Upsert
+from headwater.settings import Settings
+from support_bot.fetching import fetch_page, read_sitemap
+from support_bot.reading import SUFFIXES, read_document
+
+MANIFEST = "manifest.jsonl"
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What became of an import: ids that are now in the index, and (name, reason) of what could not be read."""
+
+    documents: tuple[str, ...]
+    failures: tuple[tuple[str, str], ...]
+
+
+def ingest(
+    index: Index, sources: Sequence[str], settings: Settings, *, actor: str, progress: Progress = silent
+) -> Ingested:
+    """Import files, folders, page addresses and sitemap addresses (…/sitemap.xml). The index changes in one step."""
+    documents: list[Document] = []
+    failures: list[tuple[str, str]] = []
+    loaders = [loader for source in sources for loader in _loaders(source, settings, failures)]
+    for number, (name, load) in enumerate(loaders):
+        progress(Step(number, len(loaders), f"reading {name}"))
+        try:
+            documents.append(load())
+        except HeadwaterError as error:
+            failures.append((name, str(error)))
+    if documents:
+        index.apply([Upsert(document) for document in documents], actor=actor, progress=progress)
+    return Ingested(tuple(document.id for document in documents), tuple(failures))
+
+
+class _File:
+    def __init__(self, path: Path, settings: Settings, about: dict[str, str]) -> None:
+        self._path, self._settings, self._about = path, settings, about
+
+    def __call__(self) -> Document:
+        limit = self._settings.max_document_bytes
+        try:
+            with self._path.open("rb") as source:
+                data = source.read(limit + 1)
+        except OSError as error:
+            raise HeadwaterError(f"{self._path} cannot be read: {error.strerror}") from error
+        about = self._about
+        return read_document(
+            self._path.name,
+            data,
+            document_id=about.get("id", ""),
+            title=about.get("title", ""),
+            url=about.get("url", ""),
+            max_bytes=limit,
+        )
+
+
+class _Page:
+    def __init__(self, url: str, settings: Settings) -> None:
+        self._url, self._settings = url, settings
+
+    def __call__(self) -> Document:
+        return read_url(self._url, self._settings)
+
+
+def read_url(url: str, settings: Settings) -> Document:
+    """Fetch and read one page; its id is its address without the scheme."""
+    limit = settings.max_document_bytes
+    page = fetch_page(url, max_bytes=limit, allow_private=settings.allow_private_urls)
+    parts = urlsplit(page.url)
+    name = f"{parts.path.rstrip('/').rsplit('/', 1)[-1] or parts.hostname}"
+    document_id = f"{parts.hostname}{parts.path}{'?' + parts.query if parts.query else ''}"[:200]
+    name = name if name.lower().endswith(page.suffix) else name + page.suffix
+    return read_document(name, page.data, document_id=document_id, url=page.url, max_bytes=limit)
+
+
+def _loaders(source: str, settings: Settings, failures: list[tuple[str, str]]) -> Iterator[tuple[str, "_File | _Page"]]:
+    if source.startswith(("http://", "https://")):
+        if urlsplit(source).path.endswith((".xml", ".xml.gz")):
+            limit = settings.max_document_bytes
+            try:
+                pages = read_sitemap(source, max_bytes=limit, allow_private=settings.allow_private_urls)
+            except HeadwaterError as error:
+                failures.append((source, str(error)))
+                return
+            yield from ((page, _Page(page, settings)) for page in pages)
+        else:
+            yield source, _Page(source, settings)
+        return
+    path = Path(source)
+    if path.is_dir():
+        about = _read_manifest(path)
+        for file in sorted(path.rglob("*")):
+            if file.is_file() and file.suffix.lower() in SUFFIXES:
+                name = file.relative_to(path).as_posix()
+                yield name, _File(file, settings, about.get(name, {}))
+    elif path.is_file():
+        yield path.name, _File(path, settings, {})
+    else:
+        raise NotFound(f"{source} is neither a file, a folder, nor an http(s) address")
+
+
+def _read_manifest(folder: Path) -> dict[str, dict[str, str]]:
+    """`manifest.jsonl` beside the files may give {file, id, title, url} a line."""
+    path = folder / MANIFEST
+    if not path.is_file():
+        return {}
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return {row["file"]: row for row in rows}
+    except (ValueError, KeyError, TypeError) as error:
+        raise HeadwaterError(f"{path} must hold a JSON object with file, id, title and url a line: {error}") from error

@@ -1,0 +1,287 @@
+"""Files → documents: Markdown, HTML, PDF, DOCX, text and CSV question-answer sheets, with exact section offsets."""
+
+import html
+import io
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import PurePath
+from typing import Any
+
+from headwater.errors import HeadwaterError, TooLarge, Unsupported
+from headwater.language import detect_language
+from headwater.retrieval import Document, Section
+
+# A DOCX file is a zip: above this ratio or size it is a bomb, not a document.
+_ZIP_RATIO = 200
+_ZIP_BYTES = 200_000_000
+_PDF_PAGES = 2_000
+_HEADING = re.compile(r"^(#{1,6})\s+(.+?)\s*#*\s*$", re.MULTILINE)
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff]")
+
+
+def read_document(
+    name: str, data: bytes, *, document_id: str = "", title: str = "", url: str = "", max_bytes: int = 20_000_000
+) -> Document:
+    """The document in `data`; its format follows from the suffix of `name`.
+
+    Raises TooLarge, Unsupported (unknown, binary, encrypted) or HeadwaterError (empty, malformed), naming the file.
+    """
+    if len(data) > max_bytes:
+        raise TooLarge(f"{name} has {len(data):,} bytes; the limit is {max_bytes:,} (HEADWATER_MAX_DOCUMENT_BYTES)")
+    if not data.strip():
+        raise HeadwaterError(f"{name} is empty")
+    suffix = PurePath(name).suffix.lower()
+    reader = _READERS.get(suffix)
+    if reader is None:
+        raise Unsupported(f"{name}: {suffix or 'a file without suffix'} is not read; use {', '.join(sorted(_READERS))}")
+    found_title, parts = reader(name, data)
+    text, sections = _join(parts)
+    if not text.strip():
+        raise HeadwaterError(f"{name} holds no text{' (a scanned PDF needs OCR first)' if suffix == '.pdf' else ''}")
+    return Document(
+        id=document_id or PurePath(name).stem,
+        text=text,
+        title=title or found_title or PurePath(name).stem.replace("-", " ").replace("_", " "),
+        url=url,
+        language=detect_language(text[:4000]),
+        kind=suffix.lstrip("."),
+        sections=tuple(sections),
+    )
+
+
+# A reader gives the title and the parts of a document: (heading or "", text).
+Parts = list[tuple[str, str]]
+
+
+def _join(parts: Parts) -> tuple[str, list[Section]]:
+    """One text, with the heading of each part as its first line, and where the parts begin."""
+    text, sections = "", []
+    for heading, body in parts:
+        body = _tidy(body)
+        if not body and not heading:
+            continue
+        if text:
+            text += "\n\n"
+        if heading:
+            sections.append(Section(len(text), heading))
+            text += f"{heading}\n"
+        text += body
+    return text.strip("\n"), sections
+
+
+def _tidy(text: str) -> str:
+    text = _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n").replace("\u00a0", " "))
+    lines = [re.sub(r"[ \t]+", " ", line).rstrip() for line in text.split("\n")]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip()
+
+
+def decode(name: str, data: bytes) -> str:
+    """Text of unknown encoding. Raises Unsupported for binary data."""
+    from headwater.data.rows import detect_encoding
+
+    try:
+        encoding = detect_encoding(data[: 1 << 18], name)
+        return data.decode(encoding)
+    except HeadwaterError as error:
+        raise Unsupported(str(error)) from error
+    except (UnicodeDecodeError, LookupError):
+        from charset_normalizer import from_bytes
+
+        best = from_bytes(data).best()
+        if best is None:
+            raise Unsupported(f"{name}: its encoding cannot be told; save it as UTF-8") from None
+        return str(best)
+
+
+def _read_text(name: str, data: bytes) -> tuple[str, Parts]:
+    text = decode(name, data)
+    strange = sum(ord(c) < 32 and c not in "\t\n\r\f" for c in text[:10_000])
+    if strange > 0.02 * min(len(text), 10_000):
+        raise Unsupported(f"{name} is a binary file, not text")
+    first = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    return (first if len(first) <= 80 else ""), [("", text)]
+
+
+def _read_markdown(name: str, data: bytes) -> tuple[str, Parts]:
+    text = decode(name, data)
+    text = re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL)
+    title, parts, start, heading = "", [], 0, ""
+    fenced = [match.span() for match in re.finditer(r"^```.*?^```", text, re.MULTILINE | re.DOTALL)]
+    for match in _HEADING.finditer(text):
+        if any(a <= match.start() < b for a, b in fenced):
+            continue
+        parts.append((heading, _plain_markdown(text[start : match.start()])))
+        start, heading = match.end(), _plain_markdown(match.group(2))
+        if len(match.group(1)) == 1 and not title:
+            title, heading = heading, ""
+    parts.append((heading, _plain_markdown(text[start:])))
+    return title, parts
+
+
+def _plain_markdown(text: str) -> str:
+    """The visible text of Markdown: rendered by CommonMark's rules, list items and table rows a line each."""
+    from markdown_it import MarkdownIt
+
+    lines: list[str] = []
+    row: list[str] | None = None
+    depth = 0
+    for token in MarkdownIt("commonmark").enable("table").parse(text):
+        if token.type == "tr_open":
+            row = []
+        elif token.type == "tr_close" and row is not None:
+            lines.append(" | ".join(row))
+            row = None
+        elif token.type in ("list_item_open", "list_item_close"):
+            depth += token.nesting
+        elif token.type == "inline":
+            content = "".join(_inline(child) for child in token.children or [])
+            if row is not None:
+                row.append(content)
+            else:
+                lines.append(f"- {content}" if depth else content)
+        elif token.type in ("fence", "code_block"):
+            lines.append(token.content.rstrip())
+        if token.type in ("paragraph_close", "heading_close") and not depth:
+            lines.append("")
+    return "\n".join(lines)
+
+
+def _inline(token: Any) -> str:
+    if token.type in ("text", "code_inline"):
+        return str(token.content)
+    if token.type in ("softbreak", "hardbreak"):
+        return " "
+    if token.type == "image":
+        return str(token.content)
+    return ""
+
+
+def _read_html(name: str, data: bytes) -> tuple[str, Parts]:
+    """The main text by trafilatura, else the visible text; scripts and styles never."""
+    import trafilatura
+    from lxml import etree
+    from lxml import html as lxml_html
+
+    try:
+        tree = lxml_html.fromstring(decode(name, data) if b"charset" not in data[:2048].lower() else data)
+    except (etree.ParserError, etree.XMLSyntaxError, ValueError) as error:
+        raise HeadwaterError(f"{name} is not HTML: {error}") from error
+    titles = tree.xpath("//h1//text()") or tree.xpath("//title/text()")
+    title = " ".join(" ".join(titles).split())
+    extracted = trafilatura.extract(
+        lxml_html.tostring(tree, encoding="unicode"), output_format="markdown", include_tables=True, favor_recall=True
+    )
+    if extracted and len(extracted) > 80:
+        _, parts = _read_markdown(name, html.unescape(extracted).encode())
+        return title, [(heading, body) for heading, body in parts if heading != title or body]
+    for node in tree.xpath("//script|//style|//noscript|//template|//nav|//footer|//header|//head|//form"):
+        node.drop_tree()
+    return title, [("", "\n".join(line.strip() for line in tree.text_content().splitlines() if line.strip()))]
+
+
+def _read_pdf(name: str, data: bytes) -> tuple[str, Parts]:
+    from pypdf import PdfReader
+    from pypdf.errors import PyPdfError
+
+    try:
+        reader = PdfReader(io.BytesIO(data))
+        if reader.is_encrypted and not reader.decrypt(""):
+            raise Unsupported(f"{name} is encrypted; remove its password and try again")
+        if len(reader.pages) > _PDF_PAGES:
+            raise TooLarge(f"{name} has {len(reader.pages)} pages; the limit is {_PDF_PAGES}")
+        pages = [_unwrap(page.extract_text()) for page in reader.pages]
+        title = str((reader.metadata.title if reader.metadata else "") or "")
+    except (PyPdfError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise HeadwaterError(f"{name} is not a readable PDF: {error}") from error
+    return title, [(f"p. {number}", text) for number, text in enumerate(pages, start=1) if text.strip()]
+
+
+def _unwrap(text: str) -> str:
+    """Lines that a PDF broke for width become sentences again; short lines stay headings."""
+    lines = [line.strip() for line in text.splitlines()]
+    width = max((len(line) for line in lines), default=0)
+    result = ""
+    for number, line in enumerate(lines):
+        result += line
+        following = lines[number + 1] if number + 1 < len(lines) else ""
+        ends = (
+            not line
+            or len(line) < 0.6 * width
+            or line.endswith((".", "!", "?", "。", "！", "？", ":", "："))
+            or not following
+        )
+        dense = bool(line) and "\u3400" <= line[-1] <= "\u9fff"
+        result += "\n" if ends else ("" if dense else " ")
+    return result
+
+
+def _read_docx(name: str, data: bytes) -> tuple[str, Parts]:
+    import docx
+    from docx.opc.exceptions import PackageNotFoundError
+
+    _check_zip(name, data)
+    try:
+        document = docx.Document(io.BytesIO(data))
+    except (PackageNotFoundError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise HeadwaterError(f"{name} is not a readable DOCX file: {error}") from error
+    title, parts, heading, lines = "", [], "", list[str]()
+    for block in document.iter_inner_content():
+        if hasattr(block, "rows"):
+            lines += [" | ".join(cell.text.strip() for cell in row.cells) for row in block.rows]
+            continue
+        style = (block.style.name or "") if block.style is not None else ""
+        if style == "Title" and not title:
+            title = block.text.strip()
+        elif style.startswith("Heading"):
+            parts.append((heading, "\n".join(lines)))
+            heading, lines = block.text.strip(), []
+        elif block.text.strip():
+            lines.append(f"- {block.text.strip()}" if style.startswith("List") else block.text.strip())
+    parts.append((heading, "\n".join(lines)))
+    return title, parts
+
+
+def _check_zip(name: str, data: bytes) -> None:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            infos = archive.infolist()
+    except zipfile.BadZipFile as error:
+        raise HeadwaterError(f"{name} is not a readable DOCX file: {error}") from error
+    if any(info.flag_bits & 1 for info in infos):
+        raise Unsupported(f"{name} is encrypted; remove its password and try again")
+    size = sum(info.file_size for info in infos)
+    if size > _ZIP_BYTES or size > _ZIP_RATIO * max(len(data), 1):
+        raise TooLarge(f"{name} unpacks to {size:,} bytes from {len(data):,}; it is refused as a zip bomb")
+
+
+def _read_csv(name: str, data: bytes) -> tuple[str, Parts]:
+    """A sheet with a question and an answer column (English or Chinese headings); each row is a section."""
+    import csv
+
+    text = decode(name, data)
+    dialect = ";" if text.splitlines()[0].count(";") > text.splitlines()[0].count(",") else ","
+    rows = list(csv.reader(io.StringIO(text), delimiter=dialect))
+    header = [cell.strip().lower() for cell in rows[0]]
+    columns = [next((header.index(n) for n in names if n in header), -1) for names in (_QUESTION, _ANSWER)]
+    if min(columns) < 0:
+        raise HeadwaterError(f"{name} needs the columns question and answer; it has: {', '.join(header)}")
+    short = [number for number, row in enumerate(rows[1:], start=2) if row and len(row) <= max(columns)]
+    if short:
+        raise HeadwaterError(f"{name}: row {short[0]} has no {header[max(columns)]}")
+    return "", [(row[columns[0]].strip(), row[columns[1]]) for row in rows[1:] if row]
+
+
+_QUESTION = ("question", "q", "问题", "提问")
+_ANSWER = ("answer", "a", "答案", "回答")
+_READERS: dict[str, Callable[[str, bytes], tuple[str, Parts]]] = {
+    ".md": _read_markdown,
+    ".markdown": _read_markdown,
+    ".html": _read_html,
+    ".htm": _read_html,
+    ".pdf": _read_pdf,
+    ".docx": _read_docx,
+    ".txt": _read_text,
+    ".csv": _read_csv,
+}
+SUFFIXES = tuple(sorted(_READERS))

@@ -1,0 +1,67 @@
+"""Promotion and rollback: the gate's verdict, then one atomic step in the registry."""
+
+from pathlib import Path
+
+from headwater.bundles import Registry, Version
+from headwater.data import TextExample, read_texts
+from headwater.errors import Conflict
+from headwater.release.gate import Verdict, judge
+
+
+def promote(
+    registry: Registry,
+    name: str,
+    number: int | None = None,
+    *,
+    actor: str,
+    new_labels: bool = False,
+    threads: int = 0,
+) -> tuple[Version, Verdict]:
+    """Make a version (the newest, unless said) the production one if the gate lets it pass.
+
+    Raises Conflict with the gate's reasons, or when another promotion came first.
+    """
+    candidate = registry.version(name, number) if number else registry.versions(registry.version(name).name)[0]
+    current = registry.production(name)
+    if current is not None and current.version == candidate.version:
+        raise Conflict(f"{name}@{candidate.version} is in production already")
+    verdict = judge(
+        registry.open(candidate),
+        registry.open(current) if current else None,
+        gate_examples(registry, name),
+        new_labels=new_labels,
+        threads=threads,
+    )
+    if not verdict.accepted:
+        raise Conflict(f"the gate refuses {name}@{candidate.version}: {'; '.join(verdict.reasons)}")
+    done = registry.set_production(
+        name,
+        candidate.version,
+        expected=current.version if current else None,
+        actor=actor,
+        verdict=verdict.to_json(),
+    )
+    return done, verdict
+
+
+def rollback(registry: Registry, name: str, *, actor: str) -> Version:
+    """Put the version that was in production before back. Raises Conflict when there is none."""
+    current = registry.production(name)
+    former = [
+        v
+        for v in registry.versions(name)
+        if v.promoted is not None and (current is None or v.version != current.version)
+    ]
+    if current is None or not former:
+        raise Conflict(f"{name} has no earlier production version to go back to")
+    latest = max(former, key=lambda version: version.promoted or version.created)
+    return registry.set_production(name, latest.version, expected=current.version, actor=actor, verdict=latest.verdict)
+
+
+def gate_examples(registry: Registry, name: str) -> list[TextExample]:
+    """The labelled texts that promotions of `name` are judged on; empty when none were named."""
+    stored = registry.gate_set(name)
+    if stored is None:
+        return []
+    path = Path(stored) if Path(stored).is_absolute() else registry.folder / stored
+    return read_texts(path).examples
