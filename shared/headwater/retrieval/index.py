@@ -21,12 +21,13 @@ from headwater.errors import NotFound
 from headwater.progress import Progress, Step, silent
 from headwater.retrieval.documents import Chunk, Document, Section, split_document
 from headwater.retrieval.fusion import Weights
-from headwater.retrieval.lexical import LexicalIndex
+from headwater.retrieval.lexical import LexicalIndex, inverse_frequencies, tokenise
 from headwater.retrieval.tables import chunks as chunk_table
 from headwater.retrieval.tables import documents as document_table
 from headwater.retrieval.tables import generations
 from headwater.retrieval.vectors import VectorIndex
 from headwater.storage.columns import now
+from headwater.storage.engine import snapshot
 
 _CANDIDATES = 40
 _EMBED_ROWS = 64
@@ -112,6 +113,7 @@ class Index:
         """
         upserts = [change.document for change in changes if isinstance(change, Upsert)]
         prepared = self._prepare(upserts, progress)
+        self._found()
         with self._engine.begin() as connection:
             generation = self._next_generation(connection)
             for change in changes:
@@ -168,17 +170,24 @@ class Index:
         with self._engine.connect() as connection:
             return {(t, s, text, encoder): vector for t, s, text, encoder, vector in connection.execute(query)}
 
+    def _found(self) -> None:
+        """Make the site's generation row; two first writers at once make one."""
+        query = sa.select(generations.c.generation).where(generations.c.site_id == self.site)
+        with self._engine.connect() as connection:
+            if connection.execute(query).first() is not None:
+                return
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(generations.insert().values(site_id=self.site, generation=0))
+        except sa.exc.IntegrityError:
+            # The other writer's row serves both.
+            return
+
     def _next_generation(self, connection: sa.Connection) -> int:
         # The first write of the transaction, and to one row: writers of a site wait for each other here.
-        changed = connection.execute(
-            generations.update()
-            .where(generations.c.site_id == self.site)
-            .values(generation=generations.c.generation + 1)
-        )
-        if changed.rowcount == 0:
-            connection.execute(generations.insert().values(site_id=self.site, generation=1))
-        query = sa.select(generations.c.generation).where(generations.c.site_id == self.site)
-        return int(connection.execute(query).scalar_one())
+        mine = generations.c.site_id == self.site
+        connection.execute(generations.update().where(mine).values(generation=generations.c.generation + 1))
+        return int(connection.execute(sa.select(generations.c.generation).where(mine)).scalar_one())
 
     def _delete(self, connection: sa.Connection, document_id: str) -> None:
         gone = connection.execute(
@@ -227,7 +236,7 @@ class Index:
         with self._lock:
             table = chunk_table.c
             # One snapshot: generation, row numbers and new rows belong together.
-            with self._engine.connect() as connection:
+            with snapshot(self._engine) as connection:
                 generation = connection.execute(
                     sa.select(generations.c.generation).where(generations.c.site_id == self.site)
                 ).scalar()
@@ -268,12 +277,13 @@ class Index:
         self.refresh()
         key = self.group_of(language)
         group = self._groups[key]
+        if len(group.vectors) == 0:
+            return []
+        if query_vector is None:
+            # Outside the lock: encoders join the questions of several threads into one batch.
+            query_vector = group.embedder.encode([query], "query")[0]
         with self._lock:
             rows = self._rows
-            if query_vector is None and len(group.vectors):
-                query_vector = group.embedder.encode([query], "query")[0]
-            if query_vector is None:
-                return []
             found = group.search(query, query_vector, self._weights.get(key, Weights()), max(_CANDIDATES, k))
         hits = [Hit(rows[row], score, cosine, bm25) for row, score, cosine, bm25 in found if row in rows]
         if reranker is not None and hits:
@@ -367,7 +377,9 @@ class _Group:
         self, query: str, vector: NDArray[np.float32], weights: Weights, count: int
     ) -> list[tuple[int, float, float, float]]:
         """(row, fused score, cosine, BM25) of the best candidates of either kind."""
-        base, late = self._base.scores(query), self._late.scores(query)
+        terms = tokenise(query)
+        frequencies = inverse_frequencies(terms, (self._base, self._late))
+        base, late = self._base.scores(terms, frequencies), self._late.scores(terms, frequencies)
         cosine = dict(self.vectors.search(vector, count))
         bm25: dict[int, float] = {}
         best = 0.0

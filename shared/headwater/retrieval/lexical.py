@@ -1,9 +1,11 @@
 """BM25 over Latin words (stemmed) and CJK uni- and bigrams."""
 
 import functools
+import logging
+import math
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,24 +57,53 @@ def _stemmer() -> Any:
 
 
 class LexicalIndex:
-    """BM25 (Robertson and Zaragoza 2009) of immutable texts; build a new one to change it."""
+    """BM25 (Robertson and Zaragoza 2009) of immutable texts; build a new one to change it.
+
+    Several can be searched as one: `inverse_frequencies` weighs a term by all of them, so that a text that came later
+    scores as if it had been there from the start.
+    """
 
     def __init__(self, texts: Sequence[str]) -> None:
         self.size = len(texts)
-        self._index: Any = None
+        self._vocabulary: dict[str, int] = {}
         corpus = [tokenise(text) for text in texts]
         if any(corpus):
             import bm25s
 
-            self._index = bm25s.BM25(k1=_K1, b=_B, method="lucene")
-            self._index.index(corpus, show_progress=False)
+            # It logs every build at level DEBUG to whoever listens.
+            logging.getLogger("bm25s").setLevel(logging.WARNING)
+            index = bm25s.BM25(k1=_K1, b=_B, method="lucene")
+            index.index(corpus, show_progress=False)
+            self._vocabulary = index.vocab_dict
+            # Postings by term, column by column: `_weights` already hold this index's own inverse frequency.
+            self._starts: NDArray[np.int64] = np.asarray(index.scores["indptr"], np.int64)
+            self._texts: NDArray[np.int32] = index.scores["indices"]
+            self._weights: NDArray[np.float32] = index.scores["data"]
 
-    def scores(self, query: str) -> NDArray[np.float32]:
-        """The BM25 score of every text, [size]; zeros when no term is known."""
-        if self._index is None:
-            return np.zeros(self.size, np.float32)
-        terms = [term for term in tokenise(query) if term in self._index.vocab_dict]
-        if not terms:
-            return np.zeros(self.size, np.float32)
-        scores: NDArray[np.float32] = self._index.get_scores(terms)
+    def frequency(self, term: str) -> int:
+        """How many texts hold a term."""
+        number = self._vocabulary.get(term)
+        if number is None or number + 1 >= len(self._starts):
+            return 0
+        return int(self._starts[number + 1] - self._starts[number])
+
+    def scores(self, terms: Sequence[str], weights: Mapping[str, float]) -> NDArray[np.float32]:
+        """The BM25 score of every text, [size]; `weights` are the inverse frequencies of the terms."""
+        scores = np.zeros(self.size, np.float32)
+        for term in terms:
+            frequency = self.frequency(term)
+            if frequency:
+                start = self._starts[self._vocabulary[term]]
+                found = slice(start, start + frequency)
+                scores[self._texts[found]] += self._weights[found] * (weights[term] / _inverse(frequency, self.size))
         return scores
+
+
+def inverse_frequencies(terms: Sequence[str], indexes: Sequence[LexicalIndex]) -> dict[str, float]:
+    """The inverse document frequency of each term over all indexes together (Lucene's form, never negative)."""
+    size = sum(index.size for index in indexes)
+    return {term: _inverse(sum(index.frequency(term) for index in indexes), size) for term in set(terms)}
+
+
+def _inverse(frequency: int, size: int) -> float:
+    return math.log(1 + (size - frequency + 0.5) / (frequency + 0.5))

@@ -45,6 +45,16 @@ def open_engine(settings: Settings, database: str) -> sa.Engine:
     return _open_sqlite(settings, database)
 
 
+@contextmanager
+def snapshot(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A connection whose reads all see the database as of the first of them; for reading only."""
+    with engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            # Its default shows each statement what was committed before that statement.
+            connection = connection.execution_options(isolation_level="REPEATABLE READ")
+        yield connection
+
+
 def _open_sqlite(settings: Settings, database: str) -> sa.Engine:
     path = settings.folder("db") / f"{database}.db"
     made = sa.create_engine(sa.URL.create("sqlite", database=str(path)), connect_args={"check_same_thread": False})
