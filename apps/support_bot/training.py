@@ -1,0 +1,199 @@
+"""The starter: tuned from the project's own texts to an adapter, and merged, exported, gated at first start."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from headwater.bundles import Bundle, Manifest, Registry
+from headwater.data import TextExample, read_texts
+from headwater.errors import HeadwaterError
+from headwater.models import resolve_base
+from headwater.progress import Progress, Step, silent
+from headwater.release import promote
+from headwater.settings import Settings
+from support_bot.site import ENCODERS, INTENTS, package_folder
+
+OUT_OF_SCOPE = "out_of_scope"
+BASES = {"en": "minilm", "zh": "multilingual"}
+ENCODER_BASES = {"en": "minilm", "*": "multilingual"}
+
+
+def starter_folder() -> Path:
+    return package_folder("starter")
+
+
+def read_starter(part: str, language: str) -> list[TextExample]:
+    """The starter's texts of a part (train, valid, gate) in one language."""
+    path = starter_folder() / f"{part}.jsonl"
+    rows = read_texts(path, label_column="label", group_column="language").examples
+    return [replace(example, group=None) for example in rows if example.group == language]
+
+
+def train_starter(
+    language: str, output: Path, settings: Settings, progress: Progress, say: Callable[[str], None]
+) -> Any:
+    """Tune the intent model of a language by the recipe and keep its adapter under starter/."""
+    from headwater.tuning.classify import ClassificationData, tune_classifier
+    from headwater.tuning.config import ClassifyConfig
+
+    config = ClassifyConfig(
+        base=BASES[language],
+        output=str(output),
+        method="lora",
+        epochs=8,
+        learning_rate=1e-3 if language == "en" else 5e-4,
+        patience=0,
+        out_of_scope=OUT_OF_SCOPE,
+        out_of_scope_loss=0.02,
+        label_texts=language == "en",
+        lora_dropout=0.1,
+    )
+    data = ClassificationData(
+        read_starter("train", language), read_starter("valid", language), read_starter("gate", language)
+    )
+    run = tune_classifier(config, progress, data=data, settings=settings, say=say, with_bundle_weights=False)
+    manifest = asdict(run.bundle.manifest)
+    for name in ("files", "quantisation", "parity", "cpu_flags", "model"):
+        manifest.pop(name)
+    manifest |= {"licence": "Apache-2.0", "sources": ["texts written for this project"]}
+    folder = starter_folder()
+    shutil.copyfile(output / "adapter.safetensors", folder / f"intents-{language}.safetensors")
+    text = json.dumps(manifest, indent=1, ensure_ascii=False, sort_keys=True)
+    (folder / f"intents-{language}.json").write_text(text + "\n", encoding="utf-8")
+    return run
+
+
+def prepare_starter(settings: Settings, registry: Registry, progress: Progress = silent) -> list[str]:
+    """Export and register what is not in production yet; returns the names that were prepared. Quick when none is."""
+    steps: list[tuple[str, Callable[[Path], Bundle], str | None]] = []
+    for group, name in ENCODERS.items():
+        if registry.production(name) is None:
+            steps.append((name, _encoder_step(settings, ENCODER_BASES[group]), None))
+    for language, name in INTENTS.items():
+        adapter = starter_folder() / f"intents-{language}.safetensors"
+        if registry.production(name) is None and adapter.is_file():
+            gate = settings.folder("bundles") / f"{name}.gate.jsonl"
+            steps.append((name, _intent_step(settings, language), str(gate)))
+    for number, (name, build, gate_set) in enumerate(steps):
+        progress(Step(number, len(steps), f"preparing {name}"))
+        if gate_set is not None:
+            _write_gate(Path(gate_set), name.rsplit("-", 1)[-1])
+        with tempfile.TemporaryDirectory(dir=settings.folder("bundles"), prefix=".prepare-") as temporary:
+            bundle = build(Path(temporary) / "bundle")
+            registry.add(name, bundle, actor="setup", gate_set=gate_set)
+        promote(registry, name, actor="setup", threads=settings.threads)
+    progress(Step(max(1, len(steps)), max(1, len(steps)), "models ready"))
+    return [name for name, _, _ in steps]
+
+
+def _encoder_step(settings: Settings, base: str) -> Callable[[Path], Bundle]:
+    def build(output: Path) -> Bundle:
+        from headwater.tuning.export.encoder import export_encoder
+
+        return export_encoder(resolve_base(base, settings), output)
+
+    return build
+
+
+def _intent_step(settings: Settings, language: str) -> Callable[[Path], Bundle]:
+    def build(output: Path) -> Bundle:
+        return merge_starter(language, output, settings)
+
+    return build
+
+
+def merge_starter(language: str, output: Path, settings: Settings) -> Bundle:
+    """Base model + adapter → classifier bundle. Raises HeadwaterError when the adapter belongs to another base."""
+    import numpy as np
+    import torch
+    from safetensors.torch import load_file
+
+    from headwater.tuning.classification import TextClassifier
+    from headwater.tuning.encoding import SentenceEncoder, load_backbone
+    from headwater.tuning.export.classifier import Judge, export_classifier
+    from headwater.tuning.methods.lora import merge_adapters
+
+    folder = starter_folder()
+    tensors = load_file(folder / f"intents-{language}.safetensors")
+    stored = json.loads((folder / f"intents-{language}.json").read_text(encoding="utf-8"))
+    base = resolve_base(BASES[language], settings)
+    if stored["base_sha256"] != base.sha256:
+        raise HeadwaterError(f"the starter intents-{language} was tuned on another {base.name}; run: make starters")
+    for name in ("labels", "sources"):
+        stored[name] = tuple(stored[name])
+    manifest = Manifest(model="model.onnx", **stored)
+    backbone = load_backbone(base)
+    merge_adapters(backbone, {name: value for name, value in tensors.items() if not name.startswith("head.")})
+    model = TextClassifier(
+        SentenceEncoder(backbone, base.pooling), len(manifest.labels), stored["config"]["scale"], False
+    )
+    with torch.no_grad():
+        model.classes.copy_(tensors["head.classes"].float())
+    valid = read_starter("valid", language)
+    true = manifest.label_space.encode(valid)
+
+    def score(logits: Any) -> float:
+        return float((np.asarray(logits).argmax(1) == true).mean())
+
+    judge = Judge([example.text for example in valid], score)
+    return export_classifier(model, backbone, base, output, manifest, judge, with_weights=False, with_float=False)
+
+
+def _write_gate(path: Path, language: str) -> None:
+    rows = [{"text": e.text, "label": e.label} for e in read_starter("gate", language)]
+    partial = path.with_suffix(".part")
+    partial.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    partial.replace(path)
+
+
+def tune_on_examples(
+    examples: Path,
+    language: str,
+    method: str,
+    epochs: int,
+    output: Path,
+    settings: Settings,
+    registry: Registry,
+    *,
+    actor: str,
+    progress: Progress,
+    say: Callable[[str], None],
+) -> Any:
+    """Tune the intent model on a company's own labelled texts; registers the result as a candidate.
+
+    The starter's out-of-scope texts are added when the file has none, so that the bot keeps refusing.
+    """
+    from headwater.data import split_stratified
+    from headwater.tuning.classify import ClassificationData, tune_classifier
+    from headwater.tuning.config import ClassifyConfig
+
+    result = read_texts(examples)
+    for problem in result.problems:
+        say(f"not used: {problem}")
+    own = result.examples
+    if not any(e.label == OUT_OF_SCOPE for e in own):
+        say("the file has no out_of_scope texts; those of the starter are added")
+        own = [*own, *[e for e in read_starter("train", language) if e.label == OUT_OF_SCOPE]]
+    train, valid = split_stratified(own, 0.15, 0)
+    config = ClassifyConfig(
+        train=str(examples),
+        base=BASES[language],
+        output=str(output),
+        method=method,
+        epochs=epochs,
+        out_of_scope=OUT_OF_SCOPE,
+        out_of_scope_loss=0.02,
+    )
+    run = tune_classifier(
+        config, progress, data=ClassificationData(train, valid, [], tuple(result.problems)), settings=settings, say=say
+    )
+    version = registry.add(INTENTS[language], run.bundle, actor=actor)
+    say(
+        f"registered as {version.name}@{version.version}, a candidate; promote it in the dashboard or with: "
+        f"headwater registry promote {version.name}@{version.version} --new-labels"
+    )
+    return run
