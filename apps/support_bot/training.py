@@ -64,6 +64,7 @@ def train_starter(
     shutil.copyfile(output / "adapter.safetensors", folder / f"intents-{language}.safetensors")
     text = json.dumps(manifest, indent=1, ensure_ascii=False, sort_keys=True)
     (folder / f"intents-{language}.json").write_text(text + "\n", encoding="utf-8")
+    shutil.copyfile(output / "report.json", folder / f"intents-{language}.report.json")
     return run
 
 
@@ -140,7 +141,10 @@ def merge_starter(language: str, output: Path, settings: Settings) -> Bundle:
         return float((np.asarray(logits).argmax(1) == true).mean())
 
     judge = Judge([example.text for example in valid], score)
-    return export_classifier(model, backbone, base, output, manifest, judge, with_weights=False, with_float=False)
+    report = json.loads((folder / f"intents-{language}.report.json").read_text(encoding="utf-8"))
+    return export_classifier(
+        model, backbone, base, output, manifest, judge, with_weights=False, with_float=False, report=report
+    )
 
 
 def _write_gate(path: Path, language: str) -> None:

@@ -17,7 +17,7 @@ from headwater.data import LabelSpace, TextExample
 from headwater.errors import HeadwaterError
 from headwater.evaluation import macro_f1
 from headwater.models import BaseModel
-from headwater.tuning.config import ClassifyConfig
+from headwater.tuning.config import ClassifyConfig, TuneConfig
 from headwater.tuning.encoding import SentenceEncoder, load_backbone, load_tokenizer
 from headwater.tuning.methods.lora import add_adapters
 from headwater.tuning.training import Task, autocast
@@ -64,7 +64,7 @@ def tokenise(base: BaseModel, texts: Sequence[str], max_length: int, prefix: str
     return Tokens([encoding.ids for encoding in encodings], sum(bool(encoding.overflowing) for encoding in encodings))
 
 
-def choose_length(base: BaseModel, texts: Sequence[str], config: ClassifyConfig, prefix: str) -> int:
+def choose_length(base: BaseModel, texts: Sequence[str], config: TuneConfig, prefix: str) -> int:
     """The configured maximal length, or one that 99.5 % of the texts fit in. Raises above the truncation limit."""
     lengths = np.array(tokenise(base, texts, base.max_length, prefix).lengths)
     length = config.max_length or min(base.max_length, int(math.ceil(np.quantile(lengths, 0.995) / 8) * 8))

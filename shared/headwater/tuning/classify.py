@@ -113,6 +113,21 @@ def tune_classifier(
     if data.test:
         scores["test"] = _score(task, data.test, manifest, calibrated)
     manifest = replace(manifest, metrics={part: _summary(score) for part, score in scores.items()})
+    content: dict[str, Any] = {
+        "metrics": manifest.metrics,
+        "scores": scores,
+        "curve": {
+            "loss": outcome.losses,
+            "metric": outcome.metrics,
+            "best_epoch": outcome.best_epoch,
+            "seconds": outcome.seconds,
+            "steps": outcome.steps,
+        },
+        "data": report.to_json(),
+        "cost": cost.__dict__,
+        "config": resolved(config),
+    }
+    write_report(folder, content, data.test or data.valid, "test" if data.test else "validation", space)
     bundle = export_classifier(
         task.model,
         task.model.encoder.backbone,
@@ -121,28 +136,13 @@ def tune_classifier(
         manifest,
         Judge([e.text for e in data.valid], _judge(task, calibrated)),
         with_weights=with_bundle_weights,
+        report=content,
     )
     if adapters is not None:
         _write_adapter(folder, adapters, task.model.classes, task.model.bias)
-    curve = {
-        "loss": outcome.losses,
-        "metric": outcome.metrics,
-        "best_epoch": outcome.best_epoch,
-        "seconds": outcome.seconds,
-        "steps": outcome.steps,
-    }
-    content = {
-        "metrics": manifest.metrics,
-        "scores": scores,
-        "curve": curve,
-        "data": report.to_json(),
-        "cost": cost.__dict__,
-        "config": resolved(config),
-        "quantisation": bundle.manifest.quantisation,
-    }
-    write_report(folder, content, data.test or data.valid, "test" if data.test else "validation", space)
+    content["quantisation"] = bundle.manifest.quantisation
     finish_run(folder, content)
-    return Run(folder, bundle, manifest.metrics, curve)
+    return Run(folder, bundle, manifest.metrics, content["curve"])
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,7 @@ class BiEncoderConfig(TuneConfig):
     positive_column: str = _option("positive", "column with a passage that answers it")
     negative_column: str | None = _option(None, "column with passages that do not (one text or a JSON list)")
     mine_negatives: int = _option(0, "hard negatives a query, mined from the other passages before training")
+    symmetric: bool = _option(False, "also draw each passage to its query, among the queries of the batch")
     temperature: float = _option(0.05, "softmax temperature of the in-batch loss")
     epochs: int = _option(3, "passes over the training pairs")
     learning_rate: float = _option(0.0, "peak learning rate; 0: 2e-5 for full, 2e-4 for lora")
@@ -104,6 +105,8 @@ class BiEncoderConfig(TuneConfig):
         super().__post_init__()
         if self.method == "head":
             raise HeadwaterError("a bi-encoder has no head to tune; use method full or lora")
+        if self.mine_negatives < 0:
+            raise HeadwaterError(f"mine_negatives must not be negative, and is {self.mine_negatives}")
         if self.temperature <= 0:
             raise HeadwaterError(f"temperature must be positive, not {self.temperature}")
 

@@ -1,5 +1,6 @@
 """The encoder of a base model with its pooling, in torch."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ def load_backbone(base: BaseModel) -> Any:
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning, module="transformers")  # of the library to itself
     try:
         # The classic attention is what the graph optimiser recognises at export; on these short texts it is as fast.
         return AutoModel.from_pretrained(

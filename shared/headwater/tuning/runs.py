@@ -82,8 +82,8 @@ def _is_registered(reference: str, settings: Settings) -> bool:
     return reference.replace("-", "").replace("_", "").isalnum() and (settings.folder("bundles") / reference).is_dir()
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON in one step."""
+def write_json(path: Path, value: Any) -> Path:
+    """Write JSON in one step; returns the path."""
     partial = path.with_suffix(".part")
     partial.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    partial.replace(path)
+    return partial.replace(path)

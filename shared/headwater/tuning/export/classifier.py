@@ -15,6 +15,7 @@ from headwater.models import BaseModel
 from headwater.tuning.encoding import load_tokenizer, save_backbone
 from headwater.tuning.export.encoder import KEEP_FLOAT, check_parity, run_graph
 from headwater.tuning.export.graph import cpu_flags, export_graph, quantise
+from headwater.tuning.runs import write_json
 
 # int8 is served when it costs at most this much of the validation metric.
 LARGEST_LOSS = 0.005
@@ -39,11 +40,13 @@ def export_classifier(
     *,
     with_weights: bool = True,
     with_float: bool = True,
+    report: dict[str, Any] | None = None,
 ) -> Bundle:
     """Write `model(input_ids, attention_mask) -> logits` as a classifier bundle.
 
     The float graph must compute what torch computes on the judge's texts; int8 is served if it keeps the metric. With
     `with_weights` the bundle carries torch/, with `with_float` the float graph also beside an accepted int8 one.
+    `report` becomes report.json, for the pages that show the model.
     """
     tokenizer = load_tokenizer(base)
     tokenizer.enable_truncation(manifest.max_length)
@@ -84,6 +87,8 @@ def export_classifier(
         if with_weights:
             save_backbone(backbone, base, folder / "torch")
             files |= {f"torch/{path.name}": path for path in (folder / "torch").iterdir()}
+        if report is not None:
+            files["report.json"] = write_json(folder / "report.json", report)
         return write_bundle(output, manifest, files)
 
 

@@ -16,6 +16,7 @@ from headwater.serving.batches import run_in_batches
 from headwater.serving.session import open_session
 from headwater.tuning.encoding import SentenceEncoder, load_backbone, load_tokenizer, save_backbone
 from headwater.tuning.export.graph import cpu_flags, export_graph, quantise
+from headwater.tuning.runs import write_json
 
 # int8 may turn a vector by about 8 degrees; beyond it the float model is served. Measured on STS-like texts: minilm
 # .986-.994, multilingual .996, and a retrieval metric within half a point of float32.
@@ -44,11 +45,13 @@ def export_encoder(
     fields: dict[str, Any] | None = None,
     texts: Sequence[str] = PARITY_TEXTS,
     with_weights: bool = False,
+    report: dict[str, Any] | None = None,
 ) -> Bundle:
     """Write `base` (or the tuned `encoder` that began as it) as an encoder bundle.
 
-    `fields` go into the manifest; `with_weights` adds torch/ so that a run can start from the bundle. int8 is kept when
-    the cosine to float32 stays above LEAST_COSINE. Raises HeadwaterError when the float graph differs from torch.
+    `fields` go into the manifest; `with_weights` adds torch/ so that a run can start from the bundle; `report` becomes
+    report.json, for the pages that show the model. int8 is kept when the cosine to float32 stays above LEAST_COSINE.
+    Raises HeadwaterError when the float graph differs from torch.
     """
     model = encoder or SentenceEncoder(load_backbone(base), base.pooling)
     with tempfile.TemporaryDirectory() as temporary:
@@ -70,6 +73,8 @@ def export_encoder(
         if with_weights:
             save_backbone(model.backbone, base, folder / "torch")
             files |= {f"torch/{path.name}": path for path in (folder / "torch").iterdir()}
+        if report is not None:
+            files["report.json"] = write_json(folder / "report.json", report)
         manifest = Manifest(
             kind="encoder",
             model="model.int8.onnx" if accepted else "model.onnx",

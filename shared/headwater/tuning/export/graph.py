@@ -95,7 +95,8 @@ def quantise(source: Path, target: Path, keep_float: tuple[str, ...] = ()) -> No
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    logging.getLogger().setLevel(max(logging.getLogger().level, logging.WARNING))
+    # The quantiser warns on the root logger that a graph could be pre-processed; ours has been optimised already.
+    logging.getLogger().setLevel(max(logging.getLogger().level, logging.ERROR))
     nodes = onnx.load(str(source), load_external_data=False).graph.node
     excluded = [node.name for node in nodes if any(part in node.name for part in keep_float)]
     quantize_dynamic(

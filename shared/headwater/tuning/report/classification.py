@@ -30,7 +30,7 @@ def write_report(
     report = content["scores"][part]["report"]
     if report["confusion"]:
         _draw_confusion(folder / "confusion.png", np.array(report["confusion"]), space.names)
-    _draw_curve(folder / "curve.png", content["curve"])
+    draw_curve(folder / "curve.png", content["curve"])
     (folder / "report.md").write_text(_text(content, part), encoding="utf-8")
 
 
@@ -127,7 +127,8 @@ def _draw_reliability(path: Path, scores: dict[str, Any]) -> None:
     _save(figure, path)
 
 
-def _draw_curve(path: Path, curve: dict[str, Any]) -> None:
+def draw_curve(path: Path, curve: dict[str, Any]) -> None:
+    """Training loss and validation metric by epoch, the best epoch marked."""
     figure, axes = _figure(6, 3.5)
     epochs = range(1, len(curve["loss"]) + 1)
     axes.plot(epochs, curve["loss"], color="#b2541f", marker="o", label="training loss")
