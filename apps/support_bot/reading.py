@@ -17,6 +17,8 @@ _ZIP_RATIO = 200
 _ZIP_BYTES = 200_000_000
 _PDF_PAGES = 2_000
 _HEADING = re.compile(r"^(#{1,6})\s+(.+?)\s*#*\s*$", re.MULTILINE)
+_PDF_HEADING = 60
+_FULL_STOPS = (".", "!", "?", "。", "！", "？", ":", "：")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff]")
 
 
@@ -58,7 +60,7 @@ def _join(parts: Parts) -> tuple[str, list[Section]]:
     """One text, with the heading of each part as its first line, and where the parts begin."""
     text, sections = "", []
     for heading, body in parts:
-        body = _tidy(body)
+        heading, body = " ".join(heading.split()), _tidy(body)
         if not body and not heading:
             continue
         if text:
@@ -194,7 +196,22 @@ def _read_pdf(name: str, data: bytes) -> tuple[str, Parts]:
         title = str((reader.metadata.title if reader.metadata else "") or "")
     except (PyPdfError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise HeadwaterError(f"{name} is not a readable PDF: {error}") from error
-    return title, [(f"p. {number}", text) for number, text in enumerate(pages, start=1) if text.strip()]
+    parts = [part for number, text in enumerate(pages, start=1) for part in _pdf_sections(text, f"p. {number}")]
+    return title, parts
+
+
+def _pdf_sections(text: str, page: str) -> Parts:
+    """A page cut at its headings: short lines without a full stop before a line that has one."""
+    lines = text.splitlines()
+    parts: Parts = [(page, "")]
+    for number, line in enumerate(lines):
+        following = lines[number + 1] if number + 1 < len(lines) else ""
+        short = 0 < len(line) <= _PDF_HEADING and not line.endswith(_FULL_STOPS) and not line[0].islower()
+        if short and following.endswith(_FULL_STOPS):
+            parts.append((line, ""))
+        else:
+            parts[-1] = (parts[-1][0], f"{parts[-1][1]}{line}\n")
+    return [(heading, body) for heading, body in parts if body.strip()]
 
 
 def _unwrap(text: str) -> str:
@@ -205,12 +222,7 @@ def _unwrap(text: str) -> str:
     for number, line in enumerate(lines):
         result += line
         following = lines[number + 1] if number + 1 < len(lines) else ""
-        ends = (
-            not line
-            or len(line) < 0.6 * width
-            or line.endswith((".", "!", "?", "。", "！", "？", ":", "："))
-            or not following
-        )
+        ends = not line or len(line) < 0.6 * width or line.endswith(_FULL_STOPS) or not following
         dense = bool(line) and "\u3400" <= line[-1] <= "\u9fff"
         result += "\n" if ends else ("" if dense else " ")
     return result
