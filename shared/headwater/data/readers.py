@@ -34,7 +34,7 @@ def read_texts(
         elif label_column and not labels and label_separator is None:
             problems.append(RowProblem(str(path), row.number, f"column {label_column!r} is empty"))
         else:
-            group = str(row.values[group_column]) if group_column else None
+            group = _text(row.values, group_column) or None if group_column else None
             examples.append(TextExample(text, labels, group, f"{Path(path).name}:{row.number}"))
     return _result(path, examples, problems)
 
@@ -62,9 +62,9 @@ def read_pairs(
 
 
 def _checked_rows(path: str | Path, wanted: list[str], problems: list[RowProblem]) -> Iterator[Row]:
-    for row in stream_rows(path, problems):
+    for position, row in enumerate(stream_rows(path, problems)):
         missing = [column for column in wanted if column not in row.values]
-        if missing and row.number == 1:
+        if missing and position == 0:
             raise HeadwaterError(_missing_column(path, missing[0], list(row.values)))
         if missing:
             problems.append(RowProblem(str(path), row.number, f"no field {missing[0]!r}"))

@@ -1,10 +1,12 @@
 """Rows of csv, tsv, jsonl and parquet files (also .gz), streamed; encoding and dialect are detected."""
 
+import codecs
 import csv
 import gzip
 import io
 import json
 import sys
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ from headwater.errors import HeadwaterError, NotFound, Unsupported
 
 # Enough to see the encoding of a Chinese file whose first kilobytes are ASCII.
 _SAMPLE_BYTES = 1 << 18
+_WESTERN = frozenset("àáâãäåæçèéêëìíîïñòóôõöøùúûüýÿœßªº¿¡«»°€£§©®’‘“”„–—…·\u00a0")
 _DELIMITERS = ",;\t|"
 csv.field_size_limit(min(sys.maxsize, 1 << 31 - 1))
 
@@ -42,12 +45,19 @@ def stream_rows(path: str | Path, problems: list[RowProblem] | None = None) -> I
     if kind == ".parquet":
         return _parquet(file)
     if kind in (".jsonl", ".ndjson"):
-        return _jsonl(file, problems)
+        return _whole(file, _jsonl(file, problems))
     if kind in (".csv", ".tsv", ".txt"):
-        return _delimited(file, problems, tab=kind == ".tsv")
+        return _whole(file, _delimited(file, problems, tab=kind == ".tsv"))
     raise Unsupported(
         f"{file}: {kind or 'a file without suffix'} is not read; use .csv, .tsv, .jsonl or .parquet (or .gz of them)"
     )
+
+
+def _whole(file: Path, rows: Iterator[Row]) -> Iterator[Row]:
+    try:
+        yield from rows
+    except (EOFError, zlib.error) as error:
+        raise HeadwaterError(f"{file} was cut short or is damaged ({error}); copy it again") from error
 
 
 def columns_of(path: str | Path) -> list[str]:
@@ -66,14 +76,24 @@ def detect_encoding(sample: bytes, name: str) -> str:
         raise HeadwaterError(
             f"{name} holds NUL bytes: it is a binary file, or UTF-16 without a byte order mark; save it as UTF-8"
         )
+    # A sample that is not the whole file may end inside a character.
+    decoder = codecs.getincrementaldecoder("utf-8")()
     try:
-        # The sample may end inside a character: a few bytes are left out for the check.
-        sample[: max(len(sample) - 4, 0) or len(sample)].decode("utf-8")
+        decoder.decode(sample, final=len(sample) < _SAMPLE_BYTES)
         return "utf-8"
-    except UnicodeDecodeError as error:
-        if error.start >= len(sample) - 8 and len(sample) == _SAMPLE_BYTES:
-            return "utf-8"
-    return _guess_encoding(sample)
+    except UnicodeDecodeError:
+        # Text in another encoding hardly ever has a line that is valid UTF-8 beyond ASCII; a broken row or two in
+        # UTF-8 must not turn all others into other characters.
+        beyond = [_is_utf8(line) for line in sample.splitlines() if not line.isascii()]
+        return "utf-8" if sum(beyond) > len(beyond) / 2 else _guess_encoding(sample)
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _guess_encoding(sample: bytes) -> str:
@@ -89,8 +109,23 @@ def _guess_encoding(sample: bytes) -> str:
             return "gb18030"
     except UnicodeDecodeError:
         pass
+    if _is_western(sample[:65_536]):
+        return "cp1252"
     best = from_bytes(sample[:65_536]).best()
     return best.encoding if best is not None else "latin-1"
+
+
+def _is_western(sample: bytes) -> bool:
+    """Whether cp1252 gives a western European text, which statistics take for cp1250 in short files.
+
+    Other alphabets are dense beyond ASCII, and Polish or Czech show signs or š and ž that are left out here.
+    """
+    try:
+        letters = [c for c in sample.decode("cp1252") if c.isalpha() or ord(c) > 127]
+    except UnicodeDecodeError:
+        return False
+    beyond = [c for c in letters if ord(c) > 127]
+    return len(beyond) <= len(letters) / 4 and all(c.lower() in _WESTERN for c in beyond)
 
 
 def _open_text(file: Path) -> io.TextIOWrapper:

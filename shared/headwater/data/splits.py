@@ -25,8 +25,7 @@ def split_stratified(
 
     Equal texts, and examples of one group, are never torn apart. Multi-label examples count under their rarest label.
     """
-    if not 0 < fraction < 1:
-        raise HeadwaterError(f"the fraction of a split must lie between 0 and 1, not {fraction}")
+    _check_fraction(fraction)
     frequency = Counter(label for example in examples for label in example.labels)
     units: dict[str, list[int]] = defaultdict(list)
     for number, example in enumerate(examples):
@@ -49,11 +48,24 @@ def split_stratified(
 def split_grouped(
     examples: Sequence[TextExample], fraction: float, seed: int = 0
 ) -> tuple[list[TextExample], list[TextExample]]:
-    """(rest, part) by whole groups, regardless of labels. Raises HeadwaterError when an example has no group."""
+    """(rest, part) by whole groups, regardless of labels; neither side is empty.
+
+    Raises HeadwaterError when an example has no group, or all have the same.
+    """
+    _check_fraction(fraction)
     ungrouped = next((example for example in examples if example.group is None), None)
     if ungrouped is not None:
         raise HeadwaterError(f"{ungrouped.source or ungrouped.text[:40]!r} has no group; name the column that holds it")
     groups = sorted({str(example.group) for example in examples})
+    if len(groups) < 2:
+        raise HeadwaterError(
+            f"all {len(examples)} examples are of one group; a grouped split needs at least two groups"
+        )
     random.Random(seed).shuffle(groups)
-    part = set(groups[: max(1, round(fraction * len(groups)))])
+    part = set(groups[: min(max(1, round(fraction * len(groups))), len(groups) - 1)])
     return [e for e in examples if e.group not in part], [e for e in examples if e.group in part]
+
+
+def _check_fraction(fraction: float) -> None:
+    if not 0 < fraction < 1:
+        raise HeadwaterError(f"the fraction of a split must lie between 0 and 1, not {fraction}")
