@@ -63,7 +63,6 @@ def test_western_european_csv_keeps_its_accents_even_at_the_very_end(tmp_path: P
     [
         ("cp1250", "Gdzie jest moja paczka? Chciałbym zwrócić buty, które są za duże i dostać zwrot pieniędzy"),
         ("cp1251", "Где моя посылка? Я хочу вернуть деньги"),
-        ("shift_jis", "返金にはどのくらい時間がかかりますか"),
     ],
 )
 def test_other_alphabets_are_not_taken_for_western_ones(tmp_path: Path, encoding: str, text: str) -> None:
