@@ -76,13 +76,18 @@ def open_bundle(folder: Path) -> Bundle:
     path = folder / MANIFEST
     if not path.is_file():
         raise NotFound(f"{folder} is no bundle: it has no {MANIFEST}")
-    manifest = read_manifest(path.read_text(encoding="utf-8"), str(path))
+    try:
+        manifest = read_manifest(path.read_text(encoding="utf-8"), str(path))
+    except UnicodeDecodeError as error:
+        raise HeadwaterError(f"{path} is not UTF-8 ({error.reason}); export or fetch the bundle again") from error
     if not manifest.files or manifest.model not in manifest.files:
         raise HeadwaterError(f"{path} names the model file {manifest.model!r}, which its file list does not hold")
     for name in manifest.files:
         _check_name(name)
         if not (folder / name).is_file():
             raise HeadwaterError(f"the bundle {folder} is incomplete: {name} is missing; export or copy it again")
+        if not (folder / name).resolve().is_relative_to(folder.resolve()):
+            raise HeadwaterError(f"{name} of the bundle {folder} is a link that leads outside; copy the file itself")
     if _remembered(folder) != _state(folder, manifest):
         for name, expected in manifest.files.items():
             if _sha256(folder / name) != expected:

@@ -4,6 +4,8 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from headwater.data import LabelSpace
 from headwater.errors import HeadwaterError
 
@@ -49,6 +51,8 @@ class Manifest:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise HeadwaterError(f"a bundle's kind is one of {', '.join(KINDS)}, not {self.kind!r}")
+        if not self.temperature > 0:
+            raise HeadwaterError(f"a bundle's temperature is above 0, not {self.temperature}")
 
     @property
     def label_space(self) -> LabelSpace:
@@ -74,9 +78,13 @@ def read_manifest(text: str, place: str) -> Manifest:
     unknown = set(values) - {f.name for f in fields(Manifest)}
     if unknown:
         raise HeadwaterError(f"{place} has fields that schema {version} does not know: {', '.join(sorted(unknown))}")
-    for name in ("labels", "sources", "cpu_flags"):
-        values[name] = tuple(values.get(name, ()))
     try:
-        return Manifest(**values)
-    except TypeError as error:
-        raise HeadwaterError(f"{place} is incomplete: {error}") from error
+        manifest: Manifest = TypeAdapter(Manifest).validate_json(text, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field_name = ".".join(str(part) for part in first["loc"])
+        found = "" if first["type"] == "missing" else f" {first['input']!r}"
+        raise HeadwaterError(f"{place}: {field_name}{found}: {first['msg']}; export the bundle again") from error
+    except HeadwaterError as error:
+        raise HeadwaterError(f"{place}: {error}") from error
+    return manifest

@@ -1,6 +1,7 @@
 """The registry: name → versions → stage. A promotion is one transaction and one new generation number."""
 
 import shutil
+import tempfile
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -45,37 +46,28 @@ class Registry:
         The same bundle twice gives the version it already has.
         """
         _check_name(name)
-        known = next((v for v in self.versions(name) if v.bundle_id == bundle.id), None)
-        if known is not None:
-            self._set_gate(name, gate_set)
-            return known
         target = self.folder / name / bundle.id
         if bundle.path.absolute() != target.absolute() and not target.exists():
             _copy(bundle.path, target)
         open_bundle(target)
         with self._engine.begin() as connection:
-            _ensure_name(connection, name, gate_set)
-            newest = connection.execute(
-                sa.select(sa.func.max(bundles.c.version)).where(bundles.c.name == name)
-            ).scalar()
-            number = int(newest or 0) + 1
-            connection.execute(
-                bundles.insert().values(
-                    name=name,
-                    version=number,
-                    stage=CANDIDATE,
-                    bundle_id=bundle.id,
-                    folder=f"{name}/{bundle.id}",
-                    actor=actor,
-                    created=now(),
+            _hold_name(connection, name, gate_set)
+            of_name = sa.select(bundles.c.version).where(bundles.c.name == name).order_by(bundles.c.version.desc())
+            number = connection.execute(of_name.where(bundles.c.bundle_id == bundle.id)).scalar()
+            if number is None:
+                number = int(connection.execute(of_name).scalar() or 0) + 1
+                connection.execute(
+                    bundles.insert().values(
+                        name=name,
+                        version=number,
+                        stage=CANDIDATE,
+                        bundle_id=bundle.id,
+                        folder=f"{name}/{bundle.id}",
+                        actor=actor,
+                        created=now(),
+                    )
                 )
-            )
         return self.version(name, number)
-
-    def _set_gate(self, name: str, gate_set: str | None) -> None:
-        if gate_set is not None:
-            with self._engine.begin() as connection:
-                _ensure_name(connection, name, gate_set)
 
     def names(self) -> list[str]:
         with self._engine.connect() as connection:
@@ -126,14 +118,23 @@ class Registry:
         return int(found or 0)
 
     def set_production(
-        self, name: str, number: int, *, expected: int | None, actor: str, verdict: dict[str, Any] | None = None
+        self,
+        name: str,
+        number: int,
+        *,
+        expected: int | None,
+        actor: str,
+        verdict: dict[str, Any] | None = None,
+        promoted: datetime | None = None,
     ) -> Version:
         """Make a version the production one in one transaction, archiving the one before.
 
         `expected` is the production version that the decision was made against (None: there was none); Conflict when
-        it has changed meanwhile.
+        it has changed meanwhile. `promoted` is the time that stands in the record, now unless a rollback keeps a
+        former one.
         """
         with self._engine.begin() as connection:
+            _hold_name(connection, name)
             current = connection.execute(
                 sa.select(bundles.c.version).where(bundles.c.name == name, bundles.c.stage == PRODUCTION)
             ).scalar()
@@ -147,7 +148,7 @@ class Registry:
             changed = connection.execute(
                 bundles.update()
                 .where(bundles.c.name == name, bundles.c.version == number)
-                .values(stage=PRODUCTION, promoted=now(), verdict=verdict, actor=actor)
+                .values(stage=PRODUCTION, promoted=promoted or now(), verdict=verdict, actor=actor)
             )
             if changed.rowcount != 1:
                 raise NotFound(f"{name} has no version {number}")
@@ -181,20 +182,34 @@ def find_bundle(reference: str, settings: Settings) -> Bundle:
     return open_registry(settings, engine).resolve(reference)
 
 
-def _ensure_name(connection: sa.Connection, name: str, gate_set: str | None) -> None:
-    known = connection.execute(sa.select(bundle_names.c.name).where(bundle_names.c.name == name)).scalar()
-    if known is None:
-        connection.execute(bundle_names.insert().values(name=name, gate_set=gate_set, generation=0))
-    elif gate_set is not None:
+def _hold_name(connection: sa.Connection, name: str, gate_set: str | None = None) -> None:
+    """Make the name known and hold its row until the transaction ends.
+
+    SQLite has one writer; in PostgreSQL two would otherwise decide on the same state, each unseen by the other.
+    """
+    row = sa.select(bundle_names.c.name).where(bundle_names.c.name == name).with_for_update()
+    if connection.execute(row).scalar() is None:
+        try:
+            with connection.begin_nested():
+                connection.execute(bundle_names.insert().values(name=name, gate_set=gate_set, generation=0))
+        except sa.exc.IntegrityError:  # another writer was first, and has committed by now
+            connection.execute(row)
+    if gate_set is not None:
         connection.execute(bundle_names.update().where(bundle_names.c.name == name).values(gate_set=gate_set))
 
 
 def _copy(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.part")
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.copytree(source, partial)
-    partial.rename(target)
+    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    try:
+        shutil.copytree(source, partial, dirs_exist_ok=True)
+        partial.chmod(0o755)
+        partial.rename(target)
+    except OSError:
+        if not target.exists():  # else another process registered the same bundle meanwhile
+            raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _check_name(name: str) -> None:

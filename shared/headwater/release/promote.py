@@ -45,17 +45,28 @@ def promote(
 
 
 def rollback(registry: Registry, name: str, *, actor: str) -> Version:
-    """Put the version that was in production before back. Raises Conflict when there is none."""
+    """Put the version that was in production before back; once more, and the one before that.
+
+    Raises Conflict when there is none.
+    """
     current = registry.production(name)
     former = [
         v
         for v in registry.versions(name)
-        if v.promoted is not None and (current is None or v.version != current.version)
+        if current and v.promoted and current.promoted and v.promoted < current.promoted
     ]
     if current is None or not former:
         raise Conflict(f"{name} has no earlier production version to go back to")
     latest = max(former, key=lambda version: version.promoted or version.created)
-    return registry.set_production(name, latest.version, expected=current.version, actor=actor, verdict=latest.verdict)
+    # It keeps its time: the version that was just rolled back must not count as an earlier one.
+    return registry.set_production(
+        name,
+        latest.version,
+        expected=current.version,
+        actor=actor,
+        verdict=latest.verdict,
+        promoted=latest.promoted,
+    )
 
 
 def gate_examples(registry: Registry, name: str) -> list[TextExample]:
