@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from headwater.bundles import Bundle
 from headwater.errors import HeadwaterError
 from headwater.evaluation import sigmoid, softmax
-from headwater.serving.batches import run_in_batches
+from headwater.serving.batches import TruncationCount, run_in_batches
 from headwater.serving.session import open_session, open_tokenizer
 
 
@@ -32,6 +32,7 @@ class Classifier:
         self.manifest = bundle.manifest
         self.label_space = bundle.manifest.label_space
         self.thresholds = bundle.manifest.thresholds
+        self._truncations = TruncationCount()
         self._tokenizer = open_tokenizer(bundle)
         self._session = open_session(bundle.file(bundle.manifest.model), threads)
         self._prefix = bundle.manifest.prefixes.get("query", "")
@@ -39,7 +40,7 @@ class Classifier:
     def logits(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Uncalibrated scores float32 [n, labels]."""
         prefixed = [self._prefix + text for text in texts] if self._prefix else texts
-        return run_in_batches(self._tokenizer, prefixed, self._run, len(self.label_space))
+        return run_in_batches(self._tokenizer, prefixed, self._run, len(self.label_space), self._truncations)
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Calibrated probabilities float32 [n, labels]; rows sum to 1 unless the label space is multi-label."""
@@ -56,6 +57,11 @@ class Classifier:
     @property
     def _threshold(self) -> float:
         return self.thresholds.get("out_of_scope", 0.0)
+
+    @property
+    def truncated(self) -> int:
+        """How many texts have lost their end since the model was loaded (max_length of the manifest)."""
+        return self._truncations.value
 
     def _run(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
         output: NDArray[np.float32] = self._session.run(None, {"input_ids": ids, "attention_mask": mask})[0]

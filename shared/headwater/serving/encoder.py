@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from headwater.bundles import Bundle
 from headwater.errors import HeadwaterError
-from headwater.serving.batches import run_in_batches
+from headwater.serving.batches import TruncationCount, run_in_batches
 from headwater.serving.session import open_session, open_tokenizer
 
 
@@ -20,6 +20,7 @@ class Encoder:
         self.id = bundle.id
         self.manifest = bundle.manifest
         self.dimension = bundle.manifest.dimension
+        self._truncations = TruncationCount()
         self._tokenizer = open_tokenizer(bundle)
         self._session = open_session(bundle.file(bundle.manifest.model), threads)
 
@@ -27,7 +28,12 @@ class Encoder:
         """Unit rows float32 [n, dimension]. `kind`: "query" or "passage" puts that prefix before each text."""
         prefix = self.manifest.prefixes.get(kind, "")
         prefixed = [prefix + text for text in texts] if prefix else texts
-        return run_in_batches(self._tokenizer, prefixed, self._run, self.dimension)
+        return run_in_batches(self._tokenizer, prefixed, self._run, self.dimension, self._truncations)
+
+    @property
+    def truncated(self) -> int:
+        """How many texts have lost their end since the model was loaded (max_length of the manifest)."""
+        return self._truncations.value
 
     def _run(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
         output: NDArray[np.float32] = self._session.run(None, {"input_ids": ids, "attention_mask": mask})[0]

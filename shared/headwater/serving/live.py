@@ -1,20 +1,25 @@
 """The production model of a name, swapped while requests run."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from headwater.bundles import Bundle, Registry
-from headwater.errors import Unavailable
+from headwater.errors import HeadwaterError, Unavailable
 
 Model = TypeVar("Model")
 # A promotion is taken up within this time; each check is one indexed read of the database.
 _CHECK_SECONDS = 0.5
+_log = logging.getLogger("headwater.serving")
 
 
 class Live(Generic[Model]):
-    """`get()` gives the model of the production version; a request keeps the one that it got."""
+    """`get()` gives the model of the production version; a request keeps the one that it got.
+
+    A promoted bundle that cannot be loaded is logged, and the former model goes on.
+    """
 
     def __init__(self, registry: Registry, name: str, load: Callable[[Bundle], Model]) -> None:
         self.name = name
@@ -51,7 +56,13 @@ class Live(Generic[Model]):
                 if self._model is not None:
                     return self._model
                 raise Unavailable(f"no version of {self.name} is in production; run: headwater setup")
-            self._model = self._load(self._registry.open(version))
+            try:
+                self._model = self._load(self._registry.open(version))
+            except HeadwaterError as error:
+                if self._model is None:
+                    raise
+                # A damaged bundle must not take down what answers now; it is tried again at the next promotion.
+                _log.error("%s@%d cannot be loaded, the former goes on: %s", self.name, version.version, error)
             self._generation = generation
         self._checked = time.monotonic()
         return self._model
