@@ -1,0 +1,96 @@
+"""Tuning a bi-encoder: it learns, mines negatives that are not answers, and exports an encoder that serves."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from headwater.bundles import open_bundle
+from headwater.data import PairExample, read_pairs
+from headwater.errors import HeadwaterError
+from headwater.models import BaseModel
+from headwater.serving import load_encoder
+from headwater.settings import Settings
+from headwater.tuning.bi_encoder import split_by_query, tune_bi_encoder
+from headwater.tuning.config import BiEncoderConfig
+from headwater.tuning.ranking import RankingTask
+
+
+def config_for(base: BaseModel, pairs: Path, output: Path, **changes: object) -> BiEncoderConfig:
+    values = {"train": str(pairs), "base": str(base.path), "output": str(output), "epochs": 6, "batch_size": 16}
+    return BiEncoderConfig(**{**values, "precision": "fp32", "learning_rate": 3e-3, "threads": 1, **changes})
+
+
+@pytest.mark.parametrize("changes", [{}, {"method": "lora", "symmetric": True, "mine_negatives": 2}])
+def test_tuning_finds_answers_that_the_base_model_does_not(
+    changes: dict[str, object], tiny_base: BaseModel, pairs: Path, tmp_path: Path, settings: Settings
+) -> None:
+    run = tune_bi_encoder(config_for(tiny_base, pairs, tmp_path / "run", **changes), settings=settings)
+
+    scores = run.metrics["validation"]
+    assert scores["ndcg@10"]["value"] > scores["base"]["ndcg@10"] + 0.1
+    encoder = load_encoder(open_bundle(tmp_path / "run" / "bundle"))
+    query, right, wrong = encoder.encode(
+        ["tent question 7", "All about the tent: b.", "All about the card: c."], "plain"
+    )
+    assert query @ right > query @ wrong
+    assert "base model" in (tmp_path / "run" / "report.md").read_text()
+
+
+def test_mined_negatives_never_answer_their_query(
+    tiny_base: BaseModel, pairs: Path, tmp_path: Path, settings: Settings
+) -> None:
+    examples = read_pairs(pairs).examples
+    task = RankingTask(tiny_base, config_for(tiny_base, pairs, tmp_path, mine_negatives=3), examples, examples[:8])
+
+    assert all(len(pair.negatives) <= 3 for pair in task.pairs)
+    assert any(pair.negatives for pair in task.pairs)
+    assert all(pair.positive not in pair.negatives for pair in task.pairs)
+
+
+def test_equal_passages_in_a_batch_are_not_each_others_negatives(
+    tiny_base: BaseModel, pairs: Path, tmp_path: Path, settings: Settings
+) -> None:
+    twins = [PairExample("first question", "the same passage"), PairExample("second question", "the same passage")]
+    rest = [PairExample(f"question {n}", f"passage number {n}") for n in range(8)]
+    task = RankingTask(tiny_base, config_for(tiny_base, pairs, tmp_path), [*twins, *rest], rest[:2])
+    task.encoder.eval()
+
+    both, one = task.loss([0, 1, 2]), task.loss([0, 2])
+
+    assert torch.allclose(both, one)
+
+
+def test_all_pairs_of_a_query_stay_on_one_side() -> None:
+    pairs = [PairExample(f"q{n % 10}", f"p{n}") for n in range(40)]
+
+    rest, part = split_by_query(pairs, 0.2, seed=1)
+
+    assert len(rest) + len(part) == 40
+    assert not {p.query for p in rest} & {p.query for p in part}
+    assert len({p.query for p in part}) == 2
+
+
+def test_too_few_pairs_are_refused(tiny_base: BaseModel, tmp_path: Path, settings: Settings) -> None:
+    path = tmp_path / "few.csv"
+    path.write_text("query,positive\na,b\nc,b\n")
+
+    with pytest.raises(HeadwaterError, match="at least 8 pairs"):
+        tune_bi_encoder(config_for(tiny_base, path, tmp_path / "run"), settings=settings)
+
+
+def test_scores_of_a_search_are_those_of_its_ranking(
+    tiny_base: BaseModel, pairs: Path, tmp_path: Path, settings: Settings
+) -> None:
+    examples = read_pairs(pairs).examples
+    task = RankingTask(tiny_base, config_for(tiny_base, pairs, tmp_path), examples[:60], examples[60:80])
+    search = task.search(examples[60:64])
+
+    similar = task.embed(search.queries) @ task.embed(search.passages).T
+    ranks = [
+        int((row > row[next(iter(relevant))]).sum()) for row, relevant in zip(similar, search.relevant, strict=True)
+    ]
+
+    expected = [1 / (rank + 1) if rank < 10 else 0.0 for rank in ranks]
+    assert np.allclose(task.score(search)["mrr@10"], expected)

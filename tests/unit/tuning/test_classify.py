@@ -1,0 +1,268 @@
+"""Tuning a classifier: learning, resume bit for bit, accumulation, methods, refusals, the report."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from headwater.bundles import open_bundle
+from headwater.data import LabelSpace, read_texts
+from headwater.errors import Conflict, HeadwaterError
+from headwater.models import BaseModel
+from headwater.progress import Step
+from headwater.serving import load_classifier
+from headwater.settings import Settings
+from headwater.tuning.classification import ClassificationTask
+from headwater.tuning.classify import tune_classifier
+from headwater.tuning.config import ClassifyConfig
+from headwater.tuning.methods.lora import adapter_weights, merge_adapters
+from headwater.tuning.runs import find_base
+from headwater.tuning.training import plan_batches, train
+
+
+def config_for(base: BaseModel, train_file: Path, output: Path, **changes: object) -> ClassifyConfig:
+    values = {"train": str(train_file), "base": str(base.path), "output": str(output), "epochs": 4, "batch_size": 16}
+    return ClassifyConfig(**{**values, "precision": "fp32", "learning_rate": 3e-3, "threads": 1, **changes})
+
+
+def test_a_run_learns_and_its_bundle_serves_what_it_learnt(
+    tiny_base: BaseModel, labelled: Path, tmp_path: Path, settings: Settings
+) -> None:
+    run = tune_classifier(config_for(tiny_base, labelled, tmp_path / "run"), settings=settings)
+
+    assert run.metrics["validation"]["accuracy"]["value"] >= 0.9
+    served = load_classifier(open_bundle(tmp_path / "run" / "bundle"))
+    rows = served.probabilities(["invoice refund card price", "courier depot tracking late", "tent stove zip boots"])
+    assert [served.manifest.labels[i] for i in rows.argmax(1)] == ["billing", "delivery", "gear"]
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert set(report["scores"]["validation"]["report"]["per_class"]) == {"billing", "delivery", "gear"}
+    for picture in ("confusion.png", "reliability.png", "curve.png"):
+        assert (tmp_path / "run" / picture).read_bytes().startswith(b"\x89PNG")
+
+
+class _Stop(Exception):
+    pass
+
+
+def test_a_run_that_is_interrupted_ends_with_the_same_weights_as_one_that_is_not(
+    tiny_base: BaseModel, labelled: Path, tmp_path: Path
+) -> None:
+    examples = read_texts(labelled).examples
+    space = LabelSpace.from_examples(examples, False)
+    config = config_for(tiny_base, labelled, tmp_path, epochs=3, checkpoint_minutes=0.0, lora_dropout=0.1)
+
+    def run(folder: Path, stop_at: int | None) -> dict[str, torch.Tensor]:
+        task = ClassificationTask(tiny_base, config, space, examples[:72], examples[72:])
+
+        def progress(step: Step) -> None:
+            if stop_at is not None and step.done >= stop_at:
+                raise _Stop  # as a crash would: what lies on disk is the last checkpoint
+
+        train(task.task(), config, folder, progress)
+        return {name: p.detach().clone() for name, p in task.model.named_parameters()}
+
+    whole = run(tmp_path / "whole", None)
+    with pytest.raises(_Stop):
+        run(tmp_path / "cut", 8)  # in the middle of the second epoch
+    resumed = run(tmp_path / "cut", None)
+
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_four_accumulated_batches_of_four_give_the_gradient_of_sixteen(
+    tiny_base: BaseModel, labelled: Path, tmp_path: Path
+) -> None:
+    examples = read_texts(labelled).examples[:16]
+    space = LabelSpace.from_examples(examples, False)
+
+    def weights(batch: int, accumulation: int) -> torch.Tensor:
+        config = config_for(
+            tiny_base, labelled, tmp_path, epochs=1, batch_size=batch, accumulation=accumulation, warmup=0.0
+        )
+        task = ClassificationTask(tiny_base, config, space, examples, examples)
+        for module in task.model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        train(task.task(), config, tmp_path / f"{batch}x{accumulation}", lambda step: None)
+        return task.model.classes.detach().clone()
+
+    assert torch.allclose(weights(16, 1), weights(4, 4), atol=1e-5)
+
+
+def test_batches_hold_every_row_once_and_texts_of_like_length() -> None:
+    lengths = list(np.random.default_rng(0).integers(3, 120, 1000))
+
+    batches = plan_batches(lengths, 16, seed=5, epoch=0)
+
+    assert sorted(row for batch in batches for row in batch) == list(range(1000))
+    padded = sum(len(batch) * max(lengths[row] for row in batch) for batch in batches)
+    assert padded < 1.1 * sum(lengths)
+    assert plan_batches(lengths, 16, 5, 0) == batches
+    assert plan_batches(lengths, 16, 5, 1) != batches
+
+
+@pytest.mark.parametrize("tiny_base", ["bert", "roberta", "mpnet"], indirect=True)
+def test_merged_adapters_give_the_logits_of_unmerged_ones(tiny_base: BaseModel, labelled: Path, tmp_path: Path) -> None:
+    from headwater.tuning.encoding import load_backbone
+    from headwater.tuning.methods.lora import merged
+
+    examples = read_texts(labelled).examples
+    space = LabelSpace.from_examples(examples, False)
+    config = config_for(tiny_base, labelled, tmp_path, method="lora", epochs=1)
+    task = ClassificationTask(tiny_base, config, space, examples, examples[:10])
+    train(task.task(), config, tmp_path / "run", lambda step: None)
+    before = task.logits(task.valid_ids)
+    adapters = adapter_weights(task.model.encoder.backbone)
+
+    fresh = load_backbone(tiny_base)
+    plain = task.model.encoder.backbone
+    task.model.encoder.backbone = fresh
+    assert np.abs(task.logits(task.valid_ids) - before).max() > 1e-3  # the adapters do something
+    merge_adapters(fresh, adapters)
+    assert np.abs(task.logits(task.valid_ids) - before).max() < 1e-4
+    task.model.encoder.backbone = merged(plain)
+    assert np.abs(task.logits(task.valid_ids) - before).max() < 1e-4
+
+
+def test_lora_and_head_leave_the_rest_of_the_encoder_alone(
+    tiny_base: BaseModel, labelled: Path, tmp_path: Path
+) -> None:
+    examples = read_texts(labelled).examples
+    space = LabelSpace.from_examples(examples, False)
+    for method, expected in (("head", {"classes"}), ("lora", {"classes", "lora"})):
+        config = config_for(tiny_base, labelled, tmp_path, method=method)
+        task = ClassificationTask(tiny_base, config, space, examples, examples[:5])
+        names = {name for name, p in task.model.named_parameters() if p.requires_grad}
+        assert {("lora" if "lora_" in name else name) for name in names} == expected
+
+
+def test_a_starter_adapter_is_written_for_lora_runs(
+    tiny_base: BaseModel, labelled: Path, tmp_path: Path, settings: Settings
+) -> None:
+    tune_classifier(config_for(tiny_base, labelled, tmp_path / "run", method="lora", epochs=1), settings=settings)
+
+    tensors = load_file(tmp_path / "run" / "adapter.safetensors")
+    assert "head.classes" in tensors
+    assert any(name.endswith(".A") for name in tensors)
+
+
+def test_a_run_can_start_from_an_own_bundle(
+    tiny_base: BaseModel, labelled: Path, tmp_path: Path, settings: Settings
+) -> None:
+    tune_classifier(config_for(tiny_base, labelled, tmp_path / "first", epochs=1), settings=settings)
+
+    base = find_base(str(tmp_path / "first"), settings)
+    second = config_for(replace(tiny_base, path=tmp_path / "first"), labelled, tmp_path / "second", epochs=1)
+
+    assert base.path.is_relative_to(tmp_path / "first")
+    assert tune_classifier(second, settings=settings).bundle.manifest.kind == "classifier"
+
+
+def test_several_labels_a_text_are_learnt_with_their_own_thresholds(
+    tiny_base: BaseModel, tmp_path: Path, settings: Settings
+) -> None:
+    words = {"red": "crimson", "round": "ball", "heavy": "anvil"}
+    rows = ["text,label"]
+    for number in range(120):
+        chosen = [label for bit, label in enumerate(words) if (number >> bit) & 1] or ["red"]
+        rows.append(f"{' '.join(words[label] for label in chosen)} item {number},{'|'.join(chosen)}")
+    path = tmp_path / "multi.csv"
+    path.write_text("\n".join(rows) + "\n")
+
+    run = tune_classifier(
+        config_for(tiny_base, path, tmp_path / "run", label_separator="|", epochs=8), settings=settings
+    )
+
+    assert run.bundle.manifest.multi_label
+    assert run.metrics["validation"]["micro_f1"] > 0.8
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("text,label\n", "gave no usable example"),
+        ("text,label\na,x\nb,x\nc,x\n", "one"),
+        ("text,kind\na,x\n", "no column 'label'"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_refused_before_training(
+    content: str, message: str, tiny_base: BaseModel, tmp_path: Path, settings: Settings
+) -> None:
+    path = tmp_path / "bad.csv"
+    path.write_text(content)
+
+    with pytest.raises(HeadwaterError, match=message):
+        tune_classifier(config_for(tiny_base, path, tmp_path / "run"), settings=settings)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_label_that_only_the_test_file_has_is_named(
+    tiny_base: BaseModel, labelled: Path, tmp_path: Path, settings: Settings
+) -> None:
+    other = tmp_path / "test.csv"
+    other.write_text("text,label\nsomething else,weather\n")
+
+    with pytest.raises(HeadwaterError, match="weather"):
+        tune_classifier(config_for(tiny_base, labelled, tmp_path / "run", test=str(other)), settings=settings)
+
+
+def test_a_finished_folder_is_not_overwritten(
+    tiny_base: BaseModel, labelled: Path, tmp_path: Path, settings: Settings
+) -> None:
+    config = config_for(tiny_base, labelled, tmp_path / "run", epochs=1)
+    tune_classifier(config, settings=settings)
+
+    with pytest.raises(Conflict, match="finished run"):
+        tune_classifier(config, settings=settings)
+
+
+def test_long_texts_above_the_limit_are_refused_with_the_way_out(
+    tiny_base: BaseModel, tmp_path: Path, settings: Settings
+) -> None:
+    path = tmp_path / "long.csv"
+    path.write_text("text,label\n" + "".join(f"{'word ' * 200}{n},{'ab'[n % 2]}\n" for n in range(20)))
+
+    with pytest.raises(HeadwaterError, match="--truncation-limit"):
+        tune_classifier(config_for(tiny_base, path, tmp_path / "run"), settings=settings)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(
+    tiny_base: BaseModel, labelled: Path, tmp_path: Path, settings: Settings
+) -> None:
+    with pytest.raises(HeadwaterError, match="learning-rate"):
+        tune_classifier(
+            config_for(tiny_base, labelled, tmp_path / "run", learning_rate=1e30, warmup=0.0), settings=settings
+        )
+
+
+def test_ctrl_c_keeps_a_checkpoint_and_the_same_command_goes_on(
+    tiny_base: BaseModel, labelled: Path, tmp_path: Path, settings: Settings
+) -> None:
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "headwater.cli.main", "tune", "classify", "--train", str(labelled)]
+    command += ["--base", str(tiny_base.path), "--output", str(folder), "--threads", "1", "--precision", "fp32"]
+    environment = {**os.environ, "HEADWATER_HOME": str(settings.home)}
+    process = subprocess.Popen([*command, "--epochs", "300"], env=environment, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (folder / "checkpoints" / "last" / "state.json").is_file():
+        assert process.poll() is None, process.stderr and process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, message = process.communicate(timeout=30)
+
+    assert process.returncode != 0
+    assert "the same command goes on from the last checkpoint" in message
+    done = json.loads((folder / "checkpoints" / "last" / "state.json").read_text())["step"]
+    other = subprocess.run([*command, "--epochs", "2"], env=environment, capture_output=True, text=True, check=False)
+    assert "interrupted run with other settings" in other.stderr
+    assert done > 0
