@@ -125,13 +125,13 @@ class Registry:
         expected: int | None,
         actor: str,
         verdict: dict[str, Any] | None = None,
-        promoted: datetime | None = None,
+        back: bool = False,
     ) -> Version:
         """Make a version the production one in one transaction, archiving the one before.
 
         `expected` is the production version that the decision was made against (None: there was none); Conflict when
-        it has changed meanwhile. `promoted` is the time that stands in the record, now unless a rollback keeps a
-        former one.
+        it has changed meanwhile. `back`: a rollback; the version keeps the time of its promotion, and the replaced one
+        loses its own, so that it no longer counts as an earlier production version.
         """
         with self._engine.begin() as connection:
             _hold_name(connection, name)
@@ -142,13 +142,15 @@ class Registry:
                 raise Conflict(
                     f"the production version of {name} is now {current}, not {expected}; look again and retry"
                 )
+            replaced: dict[str, Any] = {"stage": ARCHIVED} | ({"promoted": None} if back else {})
             connection.execute(
-                bundles.update().where(bundles.c.name == name, bundles.c.stage == PRODUCTION).values(stage=ARCHIVED)
+                bundles.update().where(bundles.c.name == name, bundles.c.stage == PRODUCTION).values(replaced)
             )
+            chosen: dict[str, Any] = {"stage": PRODUCTION, "verdict": verdict, "actor": actor}
             changed = connection.execute(
                 bundles.update()
                 .where(bundles.c.name == name, bundles.c.version == number)
-                .values(stage=PRODUCTION, promoted=promoted or now(), verdict=verdict, actor=actor)
+                .values(chosen if back else chosen | {"promoted": now()})
             )
             if changed.rowcount != 1:
                 raise NotFound(f"{name} has no version {number}")

@@ -50,22 +50,12 @@ def rollback(registry: Registry, name: str, *, actor: str) -> Version:
     Raises Conflict when there is none.
     """
     current = registry.production(name)
-    former = [
-        v
-        for v in registry.versions(name)
-        if current and v.promoted and current.promoted and v.promoted < current.promoted
-    ]
+    former = [v for v in registry.versions(name) if v.promoted and current and v.version != current.version]
     if current is None or not former:
         raise Conflict(f"{name} has no earlier production version to go back to")
     latest = max(former, key=lambda version: version.promoted or version.created)
-    # It keeps its time: the version that was just rolled back must not count as an earlier one.
     return registry.set_production(
-        name,
-        latest.version,
-        expected=current.version,
-        actor=actor,
-        verdict=latest.verdict,
-        promoted=latest.promoted,
+        name, latest.version, expected=current.version, actor=actor, verdict=latest.verdict, back=True
     )
 
 
