@@ -26,7 +26,7 @@ def fetch(name: str, settings: Settings, progress: Progress = silent) -> BaseMod
     folder = settings.folder("models") / name
     if (folder / "headwater.json").is_file():
         return read_description(folder)
-    with _locked(folder.with_suffix(".lock")):
+    with locked(folder.with_suffix(".lock")):
         if (folder / "headwater.json").is_file():  # another process was first
             return read_description(folder)
         with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=folder.parent) as temporary:
@@ -129,8 +129,8 @@ _READERS = {
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """One process at a time; the lock goes with the process, however it ends."""
+def locked(path: Path) -> Iterator[None]:
+    """One process at a time holds the lock at `path`; it goes with the process, however that ends."""
     with path.open("w") as handle:
         try:
             import fcntl

@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -10,7 +11,7 @@ import httpx
 from headwater.errors import NotFound, Unavailable
 from headwater.models.catalog import CATALOG
 from headwater.models.description import BaseModel, read_description
-from headwater.models.fetch import fetch
+from headwater.models.fetch import fetch, locked
 from headwater.progress import Progress, Step, silent
 from headwater.settings import Settings
 
@@ -47,6 +48,13 @@ def _from_hub(model_id: str, settings: Settings, progress: Progress) -> BaseMode
     folder = settings.folder("models") / model_id.replace("/", "--")
     if (folder / "headwater.json").is_file():
         return read_description(folder)
+    with locked(folder.with_name(f"{folder.name}.lock")):
+        if not (folder / "headwater.json").is_file():  # no other process was first
+            _download_model(model_id, folder, progress)
+    return read_description(folder)
+
+
+def _download_model(model_id: str, folder: Path, progress: Progress) -> None:
     endpoint = os.environ.get("HF_ENDPOINT", _HUB).rstrip("/")
     token = os.environ.get("HF_TOKEN")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -64,12 +72,9 @@ def _from_hub(model_id: str, settings: Settings, progress: Progress) -> BaseMode
                 "Set HF_ENDPOINT to a mirror, download the model's folder yourself and pass its path, "
                 f"or use a packaged model: {', '.join(CATALOG)}"
             ) from error
-        read_description(built)
+        replace(read_description(built), name=model_id).write()
         shutil.rmtree(folder, ignore_errors=True)
         built.rename(folder)
-    model = read_description(folder)
-    BaseModel(**{**model.__dict__, "name": model_id}).write()
-    return read_description(folder)
 
 
 def _download(client: httpx.Client, url: str, target: Path, required: bool) -> None:
