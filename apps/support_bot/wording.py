@@ -3,13 +3,19 @@
 import functools
 import tomllib
 from importlib.resources import files
+from typing import Any
 
 
 @functools.cache
-def _texts(language: str) -> dict[str, str]:
+def _texts(language: str) -> dict[str, Any]:
     return tomllib.loads((files("support_bot") / "texts" / f"{language}.toml").read_text(encoding="utf-8"))
 
 
 def say(key: str, language: str) -> str:
     """The sentence `key` in `language`; English where it has not been written in it."""
-    return _texts(language if language in ("en", "zh") else "en")[key]
+    return str(_texts(language if language in ("en", "zh") else "en")[key])
+
+
+def dashboard_words(language: str) -> dict[str, str]:
+    """Every word of the dashboard, in English or Chinese."""
+    return dict(_texts(language)["dashboard"])

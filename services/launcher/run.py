@@ -146,6 +146,8 @@ def _specs(settings: Settings, apps: list[str], ports: dict[str, Port]) -> list[
             "server.fileWatcherType": "none",
             "browser.gatherUsageStats": "false",
             "client.toolbarMode": "minimal",
+            "theme.primaryColor": "#0f6b5c",
+            "theme.baseRadius": "0.6rem",
         }
         argv = [sys.executable, "-m", "streamlit", "run", str(_dashboard(app))]
         argv += [part for key, value in options.items() for part in (f"--{key}", value)]

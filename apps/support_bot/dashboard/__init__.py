@@ -1,0 +1,1 @@
+"""The support bot's dashboard, through the gateway's HTTP API."""
