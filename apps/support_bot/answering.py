@@ -1,24 +1,28 @@
 """One message → one reply: template, extracted sentences, refusal or hand-off, always with the reason why."""
 
+import math
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from headwater.errors import HeadwaterError, TooLarge
 from headwater.language import detect_language
-from headwater.retrieval import Hit, Index
+from headwater.retrieval import Hit, Index, split_sentences
 from headwater.serving import Classifier, Encoder, Live, MicroBatcher
 from headwater.serving.classifier import best_in_scope
 from support_bot.domain import Answer, Citation, Passage, Understanding
-from support_bot.extraction import Calibration, Extractor
+from support_bot.extraction import Calibration, Encode, Extract, Extractor
 from support_bot.slots import Vocabulary, find_slots
 from support_bot.templates import Template
 from support_bot.wording import say
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
 _SHOWN_INTENTS = 5
-# A calibrated probability from which a template answers without a look at the passages.
+# The calibrated probability that an intent needs for its template to answer.
 TEMPLATE_THRESHOLD = 0.7
 
 
@@ -45,11 +49,15 @@ class Answerer:
         self._index = index
         self._models = models
         self._templates = templates
-        self._calibrations = calibrations
+        self._calibrations = dict(calibrations)
         self._vocabulary = vocabulary
         self._longest = longest_question
         self._extractor = Extractor()
         self._embed = {key: _query_batcher(encoder) for key, encoder in models.encoders.items()}
+
+    def calibrate(self, group: str, calibration: Calibration) -> None:
+        """Replace the calibration of a language group (while fitting)."""
+        self._calibrations[group] = calibration
 
     def answer(self, message: str, language: str | None = None) -> Answer:
         """The reply to a message. Raises HeadwaterError for an empty one, TooLarge above the limit."""
@@ -59,9 +67,14 @@ class Answerer:
         timings: dict[str, float] = {}
         understanding = self.understand(question, language)
         _note(timings, "understanding", started)
-        reply = self._from_template(understanding)
-        if reply is None:
-            reply = self._from_documents(question, understanding, timings)
+        template = self.template_for(understanding)
+        if template is not None and not template.document_id:
+            reply = self.from_template(template, understanding)  # a greeting, thanks: nothing to look up
+        else:
+            found = self.look_up(question, understanding, timings)
+            reply = self._from_documents(understanding, found)
+            if template is not None and (reply.path == "refused" or self.leads(template, found)):
+                reply = self.from_template(template, understanding, found)
         _note(timings, "total", started)
         return Answer(**{**reply.__dict__, "understanding": understanding, "timings": timings})
 
@@ -89,20 +102,42 @@ class Answerer:
         top = {labels[i]: float(row[i]) for i in row.argsort()[::-1][:_SHOWN_INTENTS]}
         return Understanding(language, best.label, best.probability, best.in_scope, top, slots)
 
-    def _from_template(self, found: Understanding) -> Answer | None:
+    def template_for(self, found: Understanding) -> Template | None:
+        """The intent's template, when the intent is certain and the template's source still says what it quotes."""
         template = self._templates.get((found.intent or "", found.language))
         if template is None or not found.in_scope or found.probability < TEMPLATE_THRESHOLD:
             return None
-        citation = self._citation(template)
-        if template.document_id and citation is None:
+        if template.document_id and self._citation(template) is None:
             return None  # its source is gone or says something else now: the template may be stale
+        return template
+
+    def leads(self, template: Template, found: "Lookup") -> bool:
+        """Whether the template is close enough to the question to be preferred to the documents' sentences."""
+        return self.template_lead(template, found) >= found.calibration.template_margin
+
+    def template_lead(self, template: Template, found: "Lookup") -> float:
+        """How much closer the template is to the question than the best sentence of the documents (cosines).
+
+        An intent is broad, a question may ask for a detail that its template leaves out: then a sentence is closer.
+        """
+        if template.handoff or found.extract is None:
+            return math.inf
+        plain = template.fill({})
+        sentences = [plain[start:end] for start, end in split_sentences(plain)]
+        vectors = self._extractor.vectors(sentences, found.encode, found.encoder_id)
+        return float((vectors @ found.vector).max()) - found.extract.evidence.sentence
+
+    def from_template(self, template: Template, understanding: Understanding, found: "Lookup | None" = None) -> Answer:
+        """The template filled with the slots, citing where its source says so."""
+        citation = self._citation(template)
         return Answer(
             "handoff" if template.handoff else "template",
-            template.fill(found.slots),
-            found.language,
-            found.probability,
+            template.fill(understanding.slots),
+            understanding.language,
+            understanding.probability,
             (citation,) if citation else (),
-            found.intent,
+            understanding.intent,
+            passages=found.passages if found else (),
         )
 
     def _citation(self, template: Template) -> Citation | None:
@@ -120,37 +155,69 @@ class Answerer:
         end = start + len(template.quote)
         return Citation(document.id, document.title, section, document.url, start, end, template.quote)
 
-    def _from_documents(self, question: str, found: Understanding, timings: dict[str, float]) -> Answer:
+    def look_up(self, question: str, understanding: Understanding, timings: dict[str, float]) -> "Lookup":
+        """The passages for a question and the sentences that answer it best."""
         started = time.perf_counter()
-        key = self._index.group_of(found.language)
+        language = understanding.language
+        key = self._index.group_of(language)
+        calibration = self._calibrations[key]
         vector = self._embed[key]([question])[0]
-        hits = self._index.search(question, 8, language=found.language, query_vector=vector)
+        hits = self._index.search(question, 8, language=language, query_vector=vector)
         _note(timings, "retrieval", started)
         started = time.perf_counter()
         encoder = self._models.encoders[key]
-        extract = self._extractor.extract(
-            question, vector, hits, lambda texts: encoder.encode(texts, "passage"), encoder.id
-        )
-        passages = tuple(_passage(hit) for hit in hits)
-        refused = Answer("refused", say("refused", found.language), found.language, 0.0, (), None, passages=passages)
-        if extract is None:
-            return refused
-        calibration = self._calibrations[key]
-        confidence = calibration.confidence(extract.evidence)
+
+        def encode(texts: Sequence[str]) -> NDArray[np.float32]:
+            return encoder.encode(texts, "passage")
+
+        preferred = self._preferred(understanding, calibration.intent_weight)
+        extract = self._extractor.extract(question, vector, hits, encode, encoder.id, preferred)
         _note(timings, "extraction", started)
-        explanation = {**extract.evidence.__dict__, "confidence": confidence, "threshold": calibration.threshold}
-        if confidence < calibration.threshold:
+        passages = tuple(_passage(hit) for hit in hits)
+        return Lookup(vector, passages, extract, calibration, encode, encoder.id)
+
+    def _preferred(self, understanding: Understanding, weight: float) -> dict[str, float]:
+        """Documents that the templates of likely intents cite, weight x probability."""
+        preferred: dict[str, float] = {}
+        for intent, probability in understanding.probabilities.items():
+            template = self._templates.get((intent, understanding.language))
+            if template is not None and template.document_id:
+                added = weight * probability
+                preferred[template.document_id] = preferred.get(template.document_id, 0.0) + added
+        return preferred
+
+    def _from_documents(self, understanding: Understanding, found: "Lookup") -> Answer:
+        language = understanding.language
+        refused = Answer("refused", say("refused", language), language, 0.0, (), None, passages=found.passages)
+        if found.extract is None:
+            return refused
+        confidence = found.calibration.confidence(found.extract.evidence)
+        threshold = found.calibration.threshold
+        explanation = {**found.extract.evidence.__dict__, "confidence": confidence, "threshold": threshold}
+        if confidence < threshold:
             return Answer(**{**refused.__dict__, "confidence": confidence, "explanation": explanation})
         return Answer(
             "extracted",
-            extract.text,
-            found.language,
+            found.extract.text,
+            language,
             confidence,
-            extract.citations,
+            found.extract.citations,
             None,
-            passages=passages,
+            passages=found.passages,
             explanation=explanation,
         )
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """What the documents hold for a question; `vector` is the question's unit vector [dimension]."""
+
+    vector: NDArray[np.float32]
+    passages: tuple[Passage, ...]
+    extract: Extract | None
+    calibration: Calibration
+    encode: Encode
+    encoder_id: str
 
 
 def _query_batcher(encoder: Encoder) -> MicroBatcher[str]:

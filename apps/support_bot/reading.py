@@ -17,7 +17,7 @@ _ZIP_RATIO = 200
 _ZIP_BYTES = 200_000_000
 _PDF_PAGES = 2_000
 _HEADING = re.compile(r"^(#{1,6})\s+(.+?)\s*#*\s*$", re.MULTILINE)
-_PDF_HEADING = 60
+_HEADING_LENGTH = 60
 _FULL_STOPS = (".", "!", "?", "。", "！", "？", ":", "：")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufeff]")
 
@@ -102,7 +102,23 @@ def _read_text(name: str, data: bytes) -> tuple[str, Parts]:
     if strange > 0.02 * min(len(text), 10_000):
         raise Unsupported(f"{name} is a binary file, not text")
     first = next((line.strip() for line in text.splitlines() if line.strip()), "")
-    return (first if len(first) <= 80 else ""), [("", text)]
+    return (first if len(first) <= 80 else ""), _text_sections(text)
+
+
+def _text_sections(text: str) -> Parts:
+    """Plain text cut at its headings: short lines of their own, without a full stop, before another paragraph."""
+    parts: Parts = [("", "")]
+    paragraphs = re.split(r"\n[ \t]*\n", text.replace("\r\n", "\n").strip())
+    for number, paragraph in enumerate(paragraphs):
+        line = paragraph.strip()
+        alone = (
+            "\n" not in line and 0 < len(line) <= _HEADING_LENGTH and not line.endswith((*_FULL_STOPS, ",", "，", "；"))
+        )
+        if alone and 0 < number < len(paragraphs) - 1 and not line.startswith(("-", "*", "•")):
+            parts.append((line, ""))
+        else:
+            parts[-1] = (parts[-1][0], f"{parts[-1][1]}{paragraph}\n\n")
+    return [(heading, body) for heading, body in parts if heading or body.strip()]
 
 
 def _read_markdown(name: str, data: bytes) -> tuple[str, Parts]:
@@ -206,7 +222,7 @@ def _pdf_sections(text: str, page: str) -> Parts:
     parts: Parts = [(page, "")]
     for number, line in enumerate(lines):
         following = lines[number + 1] if number + 1 < len(lines) else ""
-        short = 0 < len(line) <= _PDF_HEADING and not line.endswith(_FULL_STOPS) and not line[0].islower()
+        short = 0 < len(line) <= _HEADING_LENGTH and not line.endswith(_FULL_STOPS) and not line[0].islower()
         if short and following.endswith(_FULL_STOPS):
             parts.append((line, ""))
         else:

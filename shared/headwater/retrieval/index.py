@@ -93,7 +93,7 @@ class Index:
         self.site = site
         self._engine = engine
         self._embedders = dict(embedders)
-        self._weights = dict(weights or {})
+        self.weights = dict(weights or {})
         self._lock = threading.Lock()
         self._generation = -1
         self._rows: dict[int, Chunk] = {}
@@ -284,7 +284,7 @@ class Index:
             query_vector = group.embedder.encode([query], "query")[0]
         with self._lock:
             rows = self._rows
-            found = group.search(query, query_vector, self._weights.get(key, Weights()), max(_CANDIDATES, k))
+            found = group.search(query, query_vector, self.weights.get(key, Weights()), max(_CANDIDATES, k))
         hits = [Hit(rows[row], score, cosine, bm25) for row, score, cosine, bm25 in found if row in rows]
         if reranker is not None and hits:
             scores = reranker.score(query, [hit.chunk.text for hit in hits])

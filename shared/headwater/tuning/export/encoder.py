@@ -45,12 +45,14 @@ def export_encoder(
     fields: dict[str, Any] | None = None,
     texts: Sequence[str] = PARITY_TEXTS,
     with_weights: bool = False,
+    with_float: bool = False,
     report: dict[str, Any] | None = None,
 ) -> Bundle:
     """Write `base` (or the tuned `encoder` that began as it) as an encoder bundle.
 
-    `fields` go into the manifest; `with_weights` adds torch/ so that a run can start from the bundle; `report` becomes
-    report.json, for the pages that show the model. int8 is kept when the cosine to float32 stays above LEAST_COSINE.
+    `fields` go into the manifest; `with_weights` adds torch/ so that a run can start from the bundle, `with_float` the
+    float graph also beside an accepted int8 one; `report` becomes report.json, for the pages that show the model.
+    int8 is kept when the cosine to float32 stays above LEAST_COSINE.
     Raises HeadwaterError when the float graph differs from torch.
     """
     model = encoder or SentenceEncoder(load_backbone(base), base.pooling)
@@ -69,7 +71,8 @@ def export_encoder(
         files = {"model.onnx": folder / "model.onnx", "tokenizer.json": base.path / "tokenizer.json"}
         if accepted:
             files["model.int8.onnx"] = folder / "model.int8.onnx"
-            files.pop("model.onnx")
+            if not with_float:
+                files.pop("model.onnx")
         if with_weights:
             save_backbone(model.backbone, base, folder / "torch")
             files |= {f"torch/{path.name}": path for path in (folder / "torch").iterdir()}
