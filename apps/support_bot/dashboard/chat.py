@@ -57,14 +57,14 @@ def _ask(gateway: Gateway, question: str) -> dict[str, Any]:
 
 def _turn(gateway: Gateway, words: Mapping[str, str], turn: dict[str, Any], number: int, last: bool) -> None:
     reply = turn["reply"]
-    with st.chat_message("user"):
+    with st.chat_message("user", avatar=":material/person:"):
         st.markdown(plain(turn["question"]))
     with st.chat_message("assistant", avatar=":material/support_agent:"):
         st.markdown(plain(reply["answer"]))
-        for citation in reply["citations"]:
+        for citation in joined(reply["citations"]):
             st.markdown(citation_line(gateway, citation))
         badge, thumbs = st.columns([4, 1], vertical_alignment="center")
-        confidence = f" · {reply['confidence']:.0%}" if reply["confidence"] else ""
+        confidence = f" · {reply['confidence']:.0%}" if reply["path"] in ("template", "extracted") else ""
         badge.badge(words[f"path_{reply['path']}"] + confidence, color=_COLOURS.get(reply["path"], "gray"))
         with thumbs:
             _thumbs(gateway, words, reply, number)
@@ -75,6 +75,20 @@ def _turn(gateway: Gateway, words: Mapping[str, str], turn: dict[str, Any], numb
 def citation_line(gateway: Gateway, citation: Mapping[str, Any]) -> str:
     """The quoted words with a link that opens the document at them."""
     return f"> {plain(citation['quote'])}  \n> [{_where(citation)}]({source_link(gateway, citation)})"
+
+
+def joined(citations: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Sentences that follow one another in a section as one quotation with one link."""
+    found: list[dict[str, Any]] = []
+    for citation in citations:
+        last = found[-1] if found else None
+        same = last is not None and all(last[k] == citation[k] for k in ("document_id", "section"))
+        if last is not None and same and 0 <= citation["start"] - last["end"] <= 2:
+            quote_ = f"{last['quote']} {citation['quote']}"
+            found[-1] = {**last, "end": citation["end"], "quote": quote_}
+        else:
+            found.append(citation)
+    return found
 
 
 def _where(citation: Mapping[str, Any]) -> str:
@@ -136,7 +150,7 @@ def _bars(values: Mapping[str, float], unit: str, top: float | None) -> Any:
     scale = alt.Scale(domain=[0, top]) if top else alt.Undefined
     axis = alt.Axis(format="%", grid=False) if unit == "%" else alt.Axis(grid=False, title=unit)
     x = alt.X("value:Q", title=None if unit == "%" else unit, scale=scale, axis=axis)
-    y = alt.Y("name:N", sort=None, title=None, axis=alt.Axis(labelLimit=220))
+    y = alt.Y("name:N", sort=None, title=None, axis=alt.Axis(labelLimit=220, labelOverlap=False))
     tip = [alt.Tooltip("name:N"), alt.Tooltip("value:Q", format=".1%" if unit == "%" else ".1f")]
     chart = alt.Chart(rows).mark_bar(color=_GREEN, height=12).encode(x=x, y=y, tooltip=tip)
     return chart.properties(height=28 * len(rows) + 40)
@@ -146,12 +160,12 @@ def _passages(words: Mapping[str, str], passages: list[dict[str, Any]]) -> None:
     rows = pd.DataFrame(
         [
             {
-                words["page"]: p["title"],
-                words["section"]: p["section"],
-                words["text"]: p["text"],
                 words["score"]: p["score"],
                 "cosine": p["cosine"],
                 "BM25": p["bm25"],
+                words["page"]: p["title"],
+                words["section"]: p["section"],
+                words["text"]: p["text"],
             }
             for p in passages
         ]

@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from headwater.dash import Gateway, attempt, plain, when
-from support_bot.dashboard.chat import citation_line
+from support_bot.dashboard.chat import citation_line, joined
 from support_bot.domain import PATHS
 
 
@@ -35,7 +35,9 @@ def _counts(gateway: Gateway, words: Mapping[str, str]) -> None:
     shown = [("", total), *((path, counts[path]) for path in PATHS if counts.get(path))]
     for column, (path, count) in zip(st.columns(len(shown) + (6 - len(shown)) * (len(shown) < 6)), shown, strict=False):
         label = words[f"path_{path}"] if path else words["turns"]
-        column.metric(label, f"{count:,}", delta=f"{count / total:.0%}" if path else None, delta_color="off")
+        column.metric(
+            label, f"{count:,}", delta=f"{count / total:.0%}" if path else None, delta_color="off", delta_arrow="off"
+        )
 
 
 def _table(gateway: Gateway, words: Mapping[str, str], found: list[dict[str, Any]]) -> None:
@@ -63,10 +65,10 @@ def _table(gateway: Gateway, words: Mapping[str, str], found: list[dict[str, Any
         started = when(conversation["started"])
         st.caption(words["conversation_head"].format(id=conversation["id"], started=started))
         for turn in conversation["turns"]:
-            with st.chat_message("user"):
+            with st.chat_message("user", avatar=":material/person:"):
                 st.markdown(plain(turn["question"]))
             with st.chat_message("assistant", avatar=":material/support_agent:"):
                 st.markdown(plain(turn["answer"]))
-                for citation in turn["citations"]:
+                for citation in joined(turn["citations"]):
                     st.markdown(citation_line(gateway, citation))
                 st.caption(f"{words['path_' + turn['path']]} · {turn['milliseconds']:.0f} ms")

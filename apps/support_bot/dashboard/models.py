@@ -56,10 +56,15 @@ def _card(words: Mapping[str, str], card: dict[str, Any]) -> None:
     st.dataframe(
         pd.DataFrame({words["field"]: list(rows), words["value"]: [str(v) for v in rows.values()]}), hide_index=True
     )
-    metrics = _metric_rows(manifest["metrics"])
-    if metrics:
+    metrics_table(words, manifest["metrics"])
+
+
+def metrics_table(words: Mapping[str, str], metrics: Mapping[str, Any]) -> None:
+    """The metrics of a manifest with their intervals."""
+    rows = _metric_rows(metrics)
+    if rows:
         st.markdown(f"**{words['metrics']}**")
-        frame = pd.DataFrame(metrics, columns=[words["part"], words["metric"], words["value"], words["interval"]])
+        frame = pd.DataFrame(rows, columns=[words["part"], words["metric"], words["value"], words["interval"]])
         st.dataframe(frame, hide_index=True)
 
 
@@ -126,7 +131,7 @@ def _confusion(words: Mapping[str, str], table: dict[str, Any]) -> Any:
         if count
     ]
     size = max(320, 13 * len(names))
-    axis = alt.Axis(labelFontSize=8, labelLimit=130)
+    axis = alt.Axis(labelFontSize=8, labelLimit=130, labelOverlap=False)
     return (
         alt.Chart(pd.DataFrame(cells))
         .mark_rect()
@@ -175,7 +180,7 @@ def versions(gateway: Gateway, words: Mapping[str, str], card: dict[str, Any]) -
     st.dataframe(rows, hide_index=True)
     candidates = [v["version"] for v in card["versions"] if v["stage"] == "candidate"]
     former = [v for v in card["versions"] if v["promoted"] and v["version"] != card["production"]]
-    left, middle, right = st.columns([2, 2, 2], vertical_alignment="bottom")
+    left, middle, right = st.columns([2, 2, 1], vertical_alignment="bottom")
     if candidates:
         number = left.selectbox(words["candidate"], candidates, format_func=lambda n: f"@{n}", key=f"c-{card['name']}")
         new_labels = middle.checkbox(words["new_labels"], key=f"n-{card['name']}")

@@ -15,7 +15,7 @@ import streamlit as st
 from headwater.dash import Gateway, attempt, plain
 from headwater.dash.jobs import ENDED, follow_job
 from headwater.data import ReadResult, TextExample, read_texts, stream_rows
-from support_bot.dashboard.models import versions
+from support_bot.dashboard.models import metrics_table, versions
 
 _SHOWN = 8
 
@@ -122,6 +122,9 @@ def _follow(gateway: Gateway, words: Mapping[str, str], job: dict[str, Any]) -> 
         with attempt(words["error"]):
             cards = gateway.get("/support/v1/models")
             card = next(c for c in cards if c["name"] == f"support-intents-{job['language']}")
+            newest = card["versions"][0]
+            st.subheader(f"{card['name']}@{newest['version']}")
+            metrics_table(words, gateway.get(f"/v1/registry/{card['name']}/{newest['version']}")["manifest"]["metrics"])
             st.subheader(words["what_now"])
             st.caption(words["promote_hint"])
             versions(gateway, words, card)

@@ -22,7 +22,7 @@ class Gateway:
             base_url=self.url, headers={"Authorization": f"Bearer {token}"}, timeout=_SECONDS, trust_env=False
         )
 
-    def get(self, path: str, **query: Any) -> Any:
+    def get(self, path: str, /, **query: Any) -> Any:
         return self._call("GET", path, params={key: value for key, value in query.items() if value not in (None, "")})
 
     def post(self, path: str, body: Any = None) -> Any:
@@ -35,7 +35,7 @@ class Gateway:
         """A file with form fields."""
         return self._call("POST", path, files={"file": (name, data)}, data=fields)
 
-    def text(self, path: str, **query: Any) -> str:
+    def text(self, path: str, /, **query: Any) -> str:
         """A plain text answer, such as a log."""
         return self._send("GET", path, params=query).text
 

@@ -44,7 +44,8 @@ def _draw(gateway: Gateway, job: dict[str, Any], words: Mapping[str, str]) -> No
     state = job["state"]
     if state in ENDED:
         show = {"done": st.success, "failed": st.error, "cancelled": st.warning}[state]
-        message = f"**{words[state]}**" + (f"  \n{plain(job['message'])}" if job["message"] else "")
+        said = job["message"] if job["message"] not in ("", state) else ""
+        message = f"**{words[state]}**" + (f"  \n{plain(said)}" if said else "")
         show(message, icon=_ICONS[state])
     else:
         left = _remaining(job)
