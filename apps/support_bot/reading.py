@@ -44,7 +44,7 @@ def read_document(
     return Document(
         id=document_id or PurePath(name).stem,
         text=text,
-        title=title or found_title or PurePath(name).stem.replace("-", " ").replace("_", " "),
+        title=title or found_title.strip() or PurePath(name).stem.replace("-", " ").replace("_", " "),
         url=url,
         language=detect_language(text[:4000]),
         kind=suffix.lstrip("."),

@@ -66,12 +66,17 @@ def _is_phone(text: str) -> bool:
     # Dates, times and amounts look like numbers of seven digits; those must be written as numbers are.
     if digits < 9 and not re.search(r"[()+]", text):
         return False
-    regions: tuple[str | None, ...] = (None,) if text.strip().startswith(("+", "00")) else _REGIONS
+    international = text.strip().startswith(("+", "00"))
+    # A row of sizes or prices has no group of three digits.
+    if not international and not re.search(r"\d{3}", text):
+        return False
+    regions: tuple[str | None, ...] = (None,) if international else _REGIONS
+    # With a country code the length alone decides: numbers are given out faster than the rules are brought up to date.
+    accepted = phonenumbers.is_possible_number if international else phonenumbers.is_valid_number
     for region in regions:
         try:
-            number = phonenumbers.parse(re.sub(r"^00", "+", text.strip()), region)
+            if accepted(phonenumbers.parse(re.sub(r"^00", "+", text.strip()), region)):
+                return True
         except phonenumbers.NumberParseException:
             continue
-        if phonenumbers.is_valid_number(number):
-            return True
     return False
