@@ -160,4 +160,6 @@ def test_a_file_above_the_limit_is_refused_before_it_is_read() -> None:
 
 
 def test_control_characters_are_left_out() -> None:
-    assert read_document("a.txt", b"Delivery\x0b takes\x07 3 days.").text == "Delivery takes 3 days."
+    text = "Standard delivery within the country takes three to five working days, express delivery one. " * 3
+
+    assert read_document("a.txt", f"Delivery\x07 costs. {text}".encode()).text == f"Delivery costs. {text}".strip()
