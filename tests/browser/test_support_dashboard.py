@@ -170,7 +170,7 @@ def test_conversations_are_searched_and_read(page: Any, run_app: dict[str, Any])
     settle(page)
     table = page.get_by_test_id("stDataFrame").first.bounding_box()
     page.mouse.click(table["x"] + 17, table["y"] + 52)
-    page.get_by_text("I am [EMAIL]").wait_for()
+    page.get_by_test_id("stChatMessage").get_by_text("I am [EMAIL]").wait_for()
     settle(page)
     keep(page, "conversations")
     assert page.get_by_text("kim@example.com").count() == 0
@@ -211,8 +211,10 @@ def test_own_examples_are_tuned_judged_and_refused_or_promoted(
     settle(page)
     keep(page, "tune-done")
     page.get_by_role("button", name="Promote").click()
-    page.get_by_text("Failed").wait_for(timeout=60_000)  # other labels, without consent
+    failed = page.get_by_test_id("stAlertContentError").filter(has_text="Failed")
+    failed.wait_for(timeout=60_000)  # other labels, without consent
     settle(page)
+    assert page.get_by_text("the gate refuses support-intents-en@2").count() >= 1
     assert page.get_by_text("labels").count() >= 1
     keep(page, "tune-refused")
 
