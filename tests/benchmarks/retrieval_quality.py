@@ -33,7 +33,7 @@ class KeptEncoder:
     """A packaged encoder as the products serve it; vectors of texts are kept under build/, so a second run is quick."""
 
     def __init__(self, base: str, threads: int = 2) -> None:
-        self._encoder = load_encoder(open_bundle(_exported(base)), threads)
+        self._encoder = load_encoder(open_bundle(exported(base)), threads)
         self.id = self._encoder.id
         self.dimension = self._encoder.dimension
         self._path = KEPT / f"{base}-{self.id.removeprefix('sha256:')[:12]}.npz"
@@ -64,7 +64,7 @@ class KeptEncoder:
         partial.replace(self._path)
 
 
-def _exported(base: str) -> Path:
+def exported(base: str) -> Path:
     folder = KEPT / base
     if not (folder / "manifest.json").exists():
         from headwater.tuning.export.encoder import export_encoder
