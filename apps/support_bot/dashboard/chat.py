@@ -62,7 +62,7 @@ def _turn(gateway: Gateway, words: Mapping[str, str], turn: dict[str, Any], numb
     with st.chat_message("assistant", avatar=":material/support_agent:"):
         st.markdown(plain(reply["answer"]))
         for citation in joined(reply["citations"]):
-            st.markdown(citation_line(gateway, citation))
+            st.markdown(citation_line(gateway, citation, quoted=citation["quote"] != reply["answer"]))
         badge, thumbs = st.columns([4, 1], vertical_alignment="center")
         confidence = f" · {reply['confidence']:.0%}" if reply["path"] in ("template", "extracted") else ""
         badge.badge(words[f"path_{reply['path']}"] + confidence, color=_COLOURS.get(reply["path"], "gray"))
@@ -72,9 +72,10 @@ def _turn(gateway: Gateway, words: Mapping[str, str], turn: dict[str, Any], numb
             _why(words, reply)
 
 
-def citation_line(gateway: Gateway, citation: Mapping[str, Any]) -> str:
-    """The quoted words with a link that opens the document at them."""
-    return f"> {plain(citation['quote'])}  \n> [{_where(citation)}]({source_link(gateway, citation)})"
+def citation_line(gateway: Gateway, citation: Mapping[str, Any], quoted: bool = True) -> str:
+    """The quoted words, unless the answer is just them, with a link that opens the document at them."""
+    words = f"{plain(citation['quote'])}  \n> " if quoted else ""
+    return f"> {words}[{_where(citation)}]({source_link(gateway, citation)})"
 
 
 def joined(citations: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -84,7 +85,8 @@ def joined(citations: list[dict[str, Any]]) -> list[dict[str, Any]]:
         last = found[-1] if found else None
         same = last is not None and all(last[k] == citation[k] for k in ("document_id", "section"))
         if last is not None and same and 0 <= citation["start"] - last["end"] <= 2:
-            quote_ = f"{last['quote']} {citation['quote']}"
+            # Chinese sentences follow one another without a space.
+            quote_ = last["quote"] + " " * (citation["start"] > last["end"]) + citation["quote"]
             found[-1] = {**last, "end": citation["end"], "quote": quote_}
         else:
             found.append(citation)
