@@ -4,7 +4,7 @@ import math
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,15 +12,20 @@ from numpy.typing import NDArray
 from headwater.errors import HeadwaterError, TooLarge
 from headwater.language import detect_language
 from headwater.retrieval import Hit, Index, split_sentences
-from headwater.serving import Classifier, Encoder, Live, MicroBatcher
+from headwater.serving import Classifier, Live
 from headwater.serving.classifier import best_in_scope
 from support_bot.domain import Answer, Citation, Passage, Understanding
 from support_bot.extraction import Calibration, Encode, Extract, Extractor
-from support_bot.slots import Vocabulary, find_slots
+from support_bot.follow_up import read_reply
+from support_bot.slots import Vocabulary, find_slots, takes_up, without_personal
 from support_bot.templates import Template
 from support_bot.wording import say
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u200b-\u200f\u202a-\u202e\u2066-\u2069\ufeff]")
+# Control and invisible characters, and halves of surrogate pairs, which no encoder takes.
+_CONTROL = re.compile(
+    r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff"
+    r"\U000e0000-\U000e007f]"
+)
 _SHOWN_INTENTS = 5
 # The calibrated probability that an intent needs for its template to answer.
 TEMPLATE_THRESHOLD = 0.7
@@ -28,9 +33,8 @@ TEMPLATE_THRESHOLD = 0.7
 
 @dataclass(frozen=True)
 class Models:
-    """The encoder of each language group, the intent classifier of each language (absent before training)."""
+    """The intent classifier of each language (absent before training); encoders are the index's."""
 
-    encoders: Mapping[str, Encoder]
     intents: Mapping[str, Live[Classifier]]
 
 
@@ -53,17 +57,22 @@ class Answerer:
         self._vocabulary = vocabulary
         self._longest = longest_question
         self._extractor = Extractor()
-        self._embed = {key: _query_batcher(encoder) for key, encoder in models.encoders.items()}
 
     def calibrate(self, group: str, calibration: Calibration) -> None:
         """Replace the calibration of a language group (while fitting)."""
         self._calibrations[group] = calibration
 
-    def answer(self, message: str, language: str | None = None) -> Answer:
-        """The reply to a message. Raises HeadwaterError for an empty one, TooLarge above the limit."""
+    def answer(self, message: str, language: str | None = None, offered: str | None = None) -> Answer:
+        """The reply to a message. Raises HeadwaterError for an empty one, TooLarge above the limit.
+
+        `offered`: the language in which the turn before offered a person (`Conversations.offered`).
+        """
         started = time.perf_counter()
         question = self.check(message)
-        language = language or detect_language(question)
+        accepted = read_reply(question, offered) if offered else None
+        if accepted is not None:
+            return self._after_offer(accepted[0], language or accepted[1], started)
+        language = language or detect_language(without_personal(question))
         timings: dict[str, float] = {}
         understanding = self.understand(question, language)
         _note(timings, "understanding", started)
@@ -73,13 +82,20 @@ class Answerer:
         else:
             found = self.look_up(question, understanding, timings)
             reply = self._from_documents(understanding, found)
-            if template is not None and (reply.path == "refused" or self.leads(template, found)):
+            if template is not None and (reply.path == "refused" or self.leads(template, understanding, found)):
                 reply = self.from_template(template, understanding, found)
         _note(timings, "total", started)
         return Answer(**{**reply.__dict__, "understanding": understanding, "timings": timings})
 
+    def _after_offer(self, accepted: bool, language: str, started: float) -> Answer:
+        timings: dict[str, float] = {}
+        _note(timings, "total", started)
+        if accepted:
+            return Answer("handoff", say("handoff", language), language, 1.0, timings=timings)
+        return Answer("template", say("declined", language), language, 1.0, timings=timings)
+
     def check(self, message: str) -> str:
-        """The message without control characters; raises for one that is empty or too long."""
+        """The message without invisible characters; raises for one that is empty or too long."""
         if len(message) > self._longest:
             raise TooLarge(f"the message has {len(message):,} characters; at most {self._longest:,} are read")
         question = _CONTROL.sub("", message).strip()
@@ -94,7 +110,7 @@ class Answerer:
         if live is None or not live.available():
             return Understanding(language, None, 0.0, False, {}, slots)
         classifier = live.get()
-        row = classifier.probabilities([question])[0]
+        row = classifier.probabilities([without_personal(question, language)])[0]
         labels = classifier.manifest.labels
         best = best_in_scope(
             row, labels, classifier.manifest.out_of_scope_label, classifier.thresholds.get("out_of_scope", 0.0)
@@ -108,11 +124,19 @@ class Answerer:
         if template is None or not found.in_scope or found.probability < TEMPLATE_THRESHOLD:
             return None
         if template.document_id and self._citation(template) is None:
-            return None  # its source is gone or says something else now: the template may be stale
+            # Its source is gone or says something else now: the template may be stale. A person is brought in anyway.
+            if not template.handoff:
+                return None
+            return replace(template, text=say("handoff", found.language), document_id="", quote="")
         return template
 
-    def leads(self, template: Template, found: "Lookup") -> bool:
-        """Whether the template is close enough to the question to be preferred to the documents' sentences."""
+    def leads(self, template: Template, understanding: Understanding, found: "Lookup") -> bool:
+        """Whether the template is preferred to the documents' sentences.
+
+        It is when it is close enough to the question, and when it speaks of this customer's order, which no page does.
+        """
+        if takes_up(template.slots, understanding.slots):
+            return True
         return self.template_lead(template, found) >= found.calibration.template_margin
 
     def template_lead(self, template: Template, found: "Lookup") -> float:
@@ -159,22 +183,22 @@ class Answerer:
         """The passages for a question and the sentences that answer it best."""
         started = time.perf_counter()
         language = understanding.language
+        question = without_personal(question, language)
         key = self._index.group_of(language)
         calibration = self._calibrations[key]
-        vector = self._embed[key]([question])[0]
-        hits = self._index.search(question, 8, language=language, query_vector=vector)
+        found = self._index.look_up(question, 8, language)
         _note(timings, "retrieval", started)
         started = time.perf_counter()
-        encoder = self._models.encoders[key]
+        encoder = found.embedder
 
         def encode(texts: Sequence[str]) -> NDArray[np.float32]:
             return encoder.encode(texts, "passage")
 
         preferred = self._preferred(understanding, calibration.intent_weight)
-        extract = self._extractor.extract(question, vector, hits, encode, encoder.id, preferred)
+        extract = self._extractor.extract(question, found.vector, found.hits, encode, encoder.id, preferred)
         _note(timings, "extraction", started)
-        passages = tuple(_passage(hit) for hit in hits)
-        return Lookup(vector, passages, extract, calibration, encode, encoder.id)
+        passages = tuple(_passage(hit) for hit in found.hits)
+        return Lookup(found.vector, passages, extract, calibration, encode, encoder.id)
 
     def _preferred(self, understanding: Understanding, weight: float) -> dict[str, float]:
         """Documents that the templates of likely intents cite, weight x probability."""
@@ -218,10 +242,6 @@ class Lookup:
     calibration: Calibration
     encode: Encode
     encoder_id: str
-
-
-def _query_batcher(encoder: Encoder) -> MicroBatcher[str]:
-    return MicroBatcher(lambda texts: encoder.encode(texts, "query"))
 
 
 def _passage(hit: Hit) -> Passage:

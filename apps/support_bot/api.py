@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, File, Form, Query, Request, UploadFile
+from fastapi import Path as PathParameter
 from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, Field
 
@@ -19,28 +20,37 @@ from headwater.web.streaming import event_stream
 from support_bot import privacy
 from support_bot.domain import Answer
 from support_bot.ingestion import read_url
-from support_bot.reading import read_document
+from support_bot.reader import Reader
 from support_bot.service import Service
 
 Viewer = Annotated[User, Depends(require("viewer"))]
 Editor = Annotated[User, Depends(require("editor"))]
 Admin = Annotated[User, Depends(require("admin"))]
+# PostgreSQL keeps no NUL in a text; whoever sends one is not naming anything that exists.
+_VISIBLE = r"^[^\x00-\x1f\x7f]*$"
+Site = Annotated[str | None, Query(max_length=64, pattern=_VISIBLE)]
+# Databases count with 64 bits, and SQLite refuses a longer pattern.
+Offset = Annotated[int, Query(ge=0, le=2**31 - 1)]
+Turn = Annotated[int, PathParameter(ge=0, le=2**31 - 1)]
+Words = Annotated[str, Query(max_length=500)]
 
 
 class Question(BaseModel):
     """A customer's message; `debug` adds why the bot answered so, and needs a viewer's token."""
 
     message: str
-    conversation_id: str | None = Field(None, max_length=64)
+    conversation_id: str | None = Field(None, max_length=64, pattern=_VISIBLE)
     language: str | None = Field(None, pattern="^[a-z]{2}$")
-    site: str | None = Field(None, max_length=64)
-    subject: str | None = Field(None, max_length=200, description="the customer's id in your own system")
+    site: str | None = Field(None, max_length=64, pattern=_VISIBLE)
+    subject: str | None = Field(
+        None, max_length=200, pattern=_VISIBLE, description="the customer's id in your own system"
+    )
     debug: bool = False
 
 
 class Feedback(BaseModel):
     value: int
-    reason: str = Field("", max_length=2000)
+    reason: str = Field("", max_length=2000, pattern=r"^[^\x00]*$")
 
 
 class Page(BaseModel):
@@ -90,10 +100,12 @@ def _chat_routes(router: APIRouter, service: Service) -> None:
 
 
 def _reply(service: Service, question: Question) -> dict[str, Any]:
-    answer = service.answerer(question.site).answer(question.message, question.language)
-    conversation_id, number = service.conversations(question.site).add_turn(
-        question.conversation_id, question.message, answer, question.subject
-    )
+    answerer = service.answerer(question.site)
+    message = answerer.check(question.message)
+    conversations = service.conversations(question.site)
+    offered = conversations.offered(question.conversation_id) if question.conversation_id else None
+    answer = answerer.answer(message, question.language, offered)
+    conversation_id, number = conversations.add_turn(question.conversation_id, message, answer, question.subject)
     return {
         "conversation_id": conversation_id,
         "turn": number,
@@ -136,10 +148,10 @@ def _document_routes(router: APIRouter, service: Service) -> None:
     @router.get("/documents")
     def documents(
         user: Viewer,
-        search: str = "",
+        search: Words = "",
         limit: Annotated[int, Query(ge=1, le=500)] = 200,
-        offset: Annotated[int, Query(ge=0)] = 0,
-        site: str | None = None,
+        offset: Offset = 0,
+        site: Site = None,
     ) -> list[dict[str, Any]]:
         """Titles, newest change first."""
         return service.index(site).documents(search, limit, offset)
@@ -151,21 +163,24 @@ def _document_routes(router: APIRouter, service: Service) -> None:
         document_id: Annotated[str, Form(max_length=200)] = "",
         title: Annotated[str, Form(max_length=300)] = "",
         url: Annotated[str, Form(max_length=2000)] = "",
-        site: Annotated[str | None, Form()] = None,
+        site: Annotated[str | None, Form(max_length=64, pattern=_VISIBLE)] = None,
     ) -> dict[str, Any]:
         """Add a file, or replace the document with the same id (without one: the file's name)."""
-        limit = service.settings.max_document_bytes
-        data = file.file.read(limit + 1)
+        index = service.index(site)
+        data = file.file.read(service.settings.max_document_bytes + 1)
         name = (file.filename or "document").replace("\\", "/").rsplit("/", 1)[-1]
-        document = read_document(name, data, document_id=document_id, title=title, url=url, max_bytes=limit)
-        generation = service.index(site).apply([Upsert(document)], actor=user.name)
+        with Reader(service.settings) as reader:
+            document = reader.read(name, data, document_id=document_id, title=title, url=url)
+        generation = index.apply([Upsert(document)], actor=user.name)
         return {"id": document.id, "title": document.title, "characters": len(document.text), "generation": generation}
 
     @router.post("/pages", status_code=201)
-    def page(page: Page, user: Editor, site: str | None = None) -> dict[str, Any]:
+    def page(page: Page, user: Editor, site: Site = None) -> dict[str, Any]:
         """Import one web page; private addresses are refused."""
-        document = read_url(page.url, service.settings)
-        generation = service.index(site).apply([Upsert(document)], actor=user.name)
+        index = service.index(site)
+        with Reader(service.settings) as reader:
+            document = read_url(page.url, service.settings, reader)
+        generation = index.apply([Upsert(document)], actor=user.name)
         return {"id": document.id, "title": document.title, "characters": len(document.text), "generation": generation}
 
     @router.get("/documents/{document_id:path}/view", response_class=HTMLResponse)
@@ -173,7 +188,7 @@ def _document_routes(router: APIRouter, service: Service) -> None:
         document_id: str,
         start: Annotated[int, Query(ge=0)] = 0,
         end: Annotated[int, Query(ge=0)] = 0,
-        site: str | None = None,
+        site: Site = None,
     ) -> HTMLResponse:
         """The document as a page, with the cited part marked and scrolled to."""
         return HTMLResponse(
@@ -182,11 +197,11 @@ def _document_routes(router: APIRouter, service: Service) -> None:
         )
 
     @router.get("/documents/{document_id:path}")
-    def document(document_id: str, user: Viewer, site: str | None = None) -> dict[str, Any]:
+    def document(document_id: str, user: Viewer, site: Site = None) -> dict[str, Any]:
         return asdict(service.index(site).document(document_id))
 
     @router.delete("/documents/{document_id:path}")
-    def delete(document_id: str, user: Editor, site: str | None = None) -> dict[str, int]:
+    def delete(document_id: str, user: Editor, site: Site = None) -> dict[str, int]:
         """Remove a document; the next question no longer finds it."""
         return {"generation": service.index(site).apply([Delete(document_id)], actor=user.name)}
 
@@ -237,36 +252,36 @@ def _conversation_routes(router: APIRouter, service: Service, context: Context) 
     @router.get("/conversations")
     def search(
         user: Viewer,
-        text: str = "",
-        path: str = "",
+        text: Words = "",
+        path: Words = "",
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
-        offset: Annotated[int, Query(ge=0)] = 0,
-        site: str | None = None,
+        offset: Offset = 0,
+        site: Site = None,
     ) -> list[dict[str, Any]]:
         """The latest turns, newest first."""
         return service.conversations(site).search(text, path, limit, offset)
 
     @router.get("/conversations/counts")
-    def counts(user: Viewer, site: str | None = None) -> dict[str, int]:
+    def counts(user: Viewer, site: Site = None) -> dict[str, int]:
         """Turns by path."""
         return service.conversations(site).counts()
 
     @router.get("/conversations/{conversation_id}")
-    def conversation(conversation_id: str, user: Viewer, site: str | None = None) -> dict[str, Any]:
+    def conversation(conversation_id: str, user: Viewer, site: Site = None) -> dict[str, Any]:
         return service.conversations(site).get(conversation_id)
 
     @router.post("/conversations/{conversation_id}/turns/{number}/feedback", status_code=204)
-    def feedback(conversation_id: str, number: int, given: Feedback, site: str | None = None) -> None:
+    def feedback(conversation_id: str, number: Turn, given: Feedback, site: Site = None) -> None:
         """A thumb for a turn; whoever knows the conversation's id took part in it."""
         service.conversations(site).rate(conversation_id, number, given.value, given.reason)
 
     @router.get("/subjects/{subject}")
-    def export(subject: str, user: Admin, site: str | None = None) -> list[dict[str, Any]]:
+    def export(subject: str, user: Admin, site: Site = None) -> list[dict[str, Any]]:
         """Everything that is kept of a customer."""
         return privacy.export(context.engine("support"), site or context.settings.site, subject)
 
     @router.delete("/subjects/{subject}")
-    def erase(subject: str, user: Admin, site: str | None = None) -> dict[str, int]:
+    def erase(subject: str, user: Admin, site: Site = None) -> dict[str, int]:
         """Forget a customer."""
         return {"erased": privacy.erase(context.engine("support"), site or context.settings.site, subject)}
 

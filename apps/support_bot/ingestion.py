@@ -10,10 +10,13 @@ from headwater.errors import HeadwaterError, NotFound
 from headwater.progress import Progress, Step, silent
 from headwater.retrieval import Document, Index, Upsert
 from headwater.settings import Settings
-from support_bot.fetching import fetch_page, read_sitemap
-from support_bot.reading import SUFFIXES, read_document
+from support_bot.fetching import fetch_page, read_sitemap, split_address
+from support_bot.reader import Reader
+from support_bot.reading import SUFFIXES
 
 MANIFEST = "manifest.jsonl"
+# The longest that file systems know; beyond it they answer with an error rather than "not there".
+_NAME_LENGTH = 255
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,13 @@ def ingest(
     documents: list[Document] = []
     failures: list[tuple[str, str]] = []
     loaders = [loader for source in sources for loader in _loaders(source, settings, failures)]
-    for number, (name, load) in enumerate(loaders):
-        progress(Step(number, len(loaders), f"reading {name}"))
-        try:
-            documents.append(load())
-        except HeadwaterError as error:
-            failures.append((name, str(error)))
+    with Reader(settings) as reader:
+        for number, (name, load) in enumerate(loaders):
+            progress(Step(number, len(loaders), f"reading {name}"))
+            try:
+                documents.append(load(reader))
+            except HeadwaterError as error:
+                failures.append((name, str(error)))
     if documents:
         index.apply([Upsert(document) for document in documents], actor=actor, progress=progress)
     return Ingested(tuple(document.id for document in documents), tuple(failures))
@@ -46,21 +50,19 @@ class _File:
     def __init__(self, path: Path, settings: Settings, about: dict[str, str]) -> None:
         self._path, self._settings, self._about = path, settings, about
 
-    def __call__(self) -> Document:
-        limit = self._settings.max_document_bytes
+    def __call__(self, reader: Reader) -> Document:
         try:
             with self._path.open("rb") as source:
-                data = source.read(limit + 1)
+                data = source.read(self._settings.max_document_bytes + 1)
         except OSError as error:
             raise HeadwaterError(f"{self._path} cannot be read: {error.strerror}") from error
         about = self._about
-        return read_document(
+        return reader.read(
             self._path.name,
             data,
             document_id=about.get("id", ""),
             title=about.get("title", ""),
             url=about.get("url", ""),
-            max_bytes=limit,
         )
 
 
@@ -68,24 +70,28 @@ class _Page:
     def __init__(self, url: str, settings: Settings) -> None:
         self._url, self._settings = url, settings
 
-    def __call__(self) -> Document:
-        return read_url(self._url, self._settings)
+    def __call__(self, reader: Reader) -> Document:
+        return read_url(self._url, self._settings, reader)
 
 
-def read_url(url: str, settings: Settings) -> Document:
+def read_url(url: str, settings: Settings, reader: Reader) -> Document:
     """Fetch and read one page; its id is its address without the scheme."""
-    limit = settings.max_document_bytes
-    page = fetch_page(url, max_bytes=limit, allow_private=settings.allow_private_urls)
+    page = fetch_page(url, max_bytes=settings.max_document_bytes, allow_private=settings.allow_private_urls)
     parts = urlsplit(page.url)
     name = f"{parts.path.rstrip('/').rsplit('/', 1)[-1] or parts.hostname}"
     document_id = f"{parts.hostname}{parts.path}{'?' + parts.query if parts.query else ''}"[:200]
     name = name if name.lower().endswith(page.suffix) else name + page.suffix
-    return read_document(name, page.data, document_id=document_id, url=page.url, max_bytes=limit)
+    return reader.read(name, page.data, document_id=document_id, url=page.url)
 
 
 def _loaders(source: str, settings: Settings, failures: list[tuple[str, str]]) -> Iterator[tuple[str, "_File | _Page"]]:
     if source.startswith(("http://", "https://")):
-        if urlsplit(source).path.endswith((".xml", ".xml.gz")):
+        try:
+            is_sitemap = split_address(source).path.endswith((".xml", ".xml.gz"))
+        except HeadwaterError as error:
+            failures.append((source, str(error)))
+            return
+        if is_sitemap:
             limit = settings.max_document_bytes
             try:
                 pages = read_sitemap(source, max_bytes=limit, allow_private=settings.allow_private_urls)
@@ -97,6 +103,10 @@ def _loaders(source: str, settings: Settings, failures: list[tuple[str, str]]) -
             yield source, _Page(source, settings)
         return
     path = Path(source)
+    if len(path.name) > _NAME_LENGTH:
+        raise NotFound(
+            f"{source[:40]}… is too long for the name of a file; give a file, a folder or an http(s) address"
+        )
     if path.is_dir():
         about = _read_manifest(path)
         for file in sorted(path.rglob("*")):
@@ -116,6 +126,6 @@ def _read_manifest(folder: Path) -> dict[str, dict[str, str]]:
         return {}
     try:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        return {row["file"]: row for row in rows}
+        return {row["file"]: {key: row[key] + "" for key in ("id", "title", "url") if key in row} for row in rows}
     except (ValueError, KeyError, TypeError) as error:
         raise HeadwaterError(f"{path} must hold a JSON object with file, id, title and url a line: {error}") from error

@@ -2,18 +2,19 @@
 
 import json
 import secrets
+import shutil
 import threading
 from dataclasses import asdict
 from typing import Any
 
 from headwater.errors import NotFound, Unavailable
 from headwater.retrieval import Index
-from headwater.serving import Encoder
+from headwater.serving import Encoders
 from headwater.storage import jobs
 from headwater.web import Context
 from support_bot.answering import Answerer
 from support_bot.conversations import Conversations
-from support_bot.site import DATABASE, ENCODERS, INTENTS, load_encoders, open_answerer, open_index
+from support_bot.site import DATABASE, ENCODERS, INTENTS, open_answerer, open_encoders, open_index
 
 _SITES = 100
 
@@ -25,13 +26,13 @@ class Service:
         self.settings = context.settings
         self._context = context
         self._lock = threading.Lock()
-        self._encoders: dict[str, Encoder] | None = None
+        self._encoders: dict[str, Encoders] | None = None
         self._sites: dict[str, tuple[Index, Answerer]] = {}
 
     def open(self) -> None:
         """Load the encoders and the default site, and answer one question in each language to warm everything."""
         self._context.engine(DATABASE)
-        self._encoders = load_encoders(self._context.registry, self.settings.threads)
+        self._encoders = open_encoders(self._context.registry, self.settings.threads)
         answerer = self.answerer(None)
         for question in ("How long does delivery take?", "配送需要多久？"):
             answerer.answer(question)
@@ -59,7 +60,7 @@ class Service:
                 index = open_index(self._context.engine(DATABASE), name, self._encoders)
                 if name != self.settings.site and not index.documents(limit=1):
                     raise NotFound(f"there is no site {name!r}; leave site out for {self.settings.site!r}")
-                answerer = open_answerer(self.settings, self._context.registry, index, self._encoders)
+                answerer = open_answerer(self.settings, self._context.registry, index)
                 self._sites[name] = (index, answerer)
         return self._sites[name]
 
@@ -84,9 +85,13 @@ class Service:
     def submit_tuning(self, examples: dict[str, Any], actor: str) -> dict[str, Any]:
         """Keep the examples under the state folder and queue the tuning job."""
         folder = self.settings.folder("runs") / f"{examples['name']}-{secrets.token_hex(3)}"
-        folder.mkdir()
         source = folder / "examples.csv"
-        source.write_text(examples["csv"], encoding="utf-8")
+        try:
+            folder.mkdir()
+            source.write_text(examples["csv"], encoding="utf-8")
+        except OSError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise Unavailable(f"{folder} cannot be written: {error.strerror}; make room and try again") from error
         argv = ["support", "tune-intents", "--examples", str(source), "--language", examples["language"]]
         argv += ["--method", examples["method"], "--epochs", str(examples["epochs"]), "--output", str(folder / "run")]
         job = jobs.submit(self._context.engine("house"), "support", argv, actor=actor, heavy=True)

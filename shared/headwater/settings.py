@@ -28,6 +28,7 @@ class Settings(BaseSettings):
     site: str = Field("shop", description="site that a request belongs to when it names none")
     demo: bool = Field(True, description="ingest the sample shop at first start")
     max_document_bytes: int = Field(20_000_000, description="largest document that is ingested")
+    max_reading_seconds: int = Field(60, ge=1, description="longest time that the reading of a document may take")
     max_question_characters: int = Field(2_000, description="longest customer message")
     allow_private_urls: bool = Field(False, description="ingest from private addresses (tests, intranets)")
     allowed_origins: list[str] = Field([], description="web sites whose pages may call the gateway (CORS)")

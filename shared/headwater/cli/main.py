@@ -57,6 +57,17 @@ def cli() -> None:
     """
 
 
+def _outage(error: Exception) -> HeadwaterError | None:
+    """What can be done about an error of the database; a verb that uses none has not loaded what knows it."""
+    if "sqlalchemy" not in sys.modules:
+        return None
+    from sqlalchemy.exc import DBAPIError
+
+    from headwater.storage.engine import outage
+
+    return outage(error) if isinstance(error, DBAPIError) else None
+
+
 def main() -> None:
     """Run the command line; a HeadwaterError becomes one line and exit status 2."""
     try:
@@ -70,6 +81,12 @@ def main() -> None:
         sys.exit(error.exit_code)
     except HeadwaterError as error:
         click.echo(f"error: {error}", err=True)
+        sys.exit(2)
+    except Exception as error:
+        found = _outage(error)
+        if found is None:
+            raise
+        click.echo(f"error: {found}", err=True)
         sys.exit(2)
     if isinstance(status, int):
         sys.exit(status)

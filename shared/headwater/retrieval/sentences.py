@@ -8,6 +8,7 @@ _END = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s+[\"'“‘(\[]?[A-Z0-9À-Þ\u3
 _ABBREVIATION = re.compile(
     r"(?:\b(?:e\.g|i\.e|etc|vs|approx|no|No|Mr|Mrs|Ms|Dr|St|Inc|Ltd|Co|cf|incl|max|min)|\b[A-Z])\.$"
 )
+_ABBREVIATION_LENGTH = 16
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])\s+")
 
 
@@ -20,8 +21,9 @@ def split_sentences(text: str) -> list[tuple[int, int]]:
     spans: list[tuple[int, int]] = []
     start = 0
     for match in _END.finditer(text):
-        piece = text[start : match.end()]
-        if "\n" not in match.group() and _ABBREVIATION.search(piece.rstrip()):
+        # Only the end decides, and a text of nothing but abbreviations must not be read again and again.
+        tail = text[max(start, match.end() - _ABBREVIATION_LENGTH) : match.end()]
+        if "\n" not in match.group() and _ABBREVIATION.search(tail.rstrip()):
             continue
         _append(text, start, match.end(), spans)
         start = match.end()

@@ -10,12 +10,20 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import event
 
-from headwater.errors import HeadwaterError
+from headwater.errors import HeadwaterError, Unavailable
 from headwater.settings import Settings
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,30}")
 _BUSY_MILLISECONDS = 30_000
 _WRITE = "headwater_write"
+# What SQLite says of the place where it lies, and what helps; every other error is a defect.
+_OUTAGES = {
+    "database or disk is full": "make room on its disk",
+    "disk I/O error": "make room on its disk and check it",
+    "attempt to write a readonly database": "allow writing there",
+    "unable to open database file": "check that the folder is there and can be written",
+    "database is locked": "another process holds it; try again in a moment",
+}
 
 
 class _SqliteEngine(sa.Engine):
@@ -43,6 +51,16 @@ def open_engine(settings: Settings, database: str) -> sa.Engine:
     if settings.database_url:
         return _open_postgresql(settings.database_url, database)
     return _open_sqlite(settings, database)
+
+
+def outage(error: sa.exc.DBAPIError) -> Unavailable | None:
+    """What a person can do about an error of the database; None when it is a defect. Nothing of the data is in it."""
+    reason = str(error.orig)
+    if reason in _OUTAGES:
+        return Unavailable(f"the database cannot be used: {reason}; {_OUTAGES[reason]} (HEADWATER_HOME)")
+    if error.connection_invalidated:
+        return Unavailable("the connection to the database is lost; check HEADWATER_DATABASE_URL, or try again")
+    return None
 
 
 @contextmanager

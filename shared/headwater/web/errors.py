@@ -5,12 +5,14 @@ import traceback
 from http import HTTPStatus
 from typing import Any
 
+import sqlalchemy as sa
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from headwater.errors import HeadwaterError
+from headwater.storage.engine import outage
 
 MEDIA_TYPE = "application/problem+json"
 _INVALID_JSON = "json_invalid"
@@ -45,6 +47,13 @@ def add_error_handlers(app: FastAPI) -> None:
     async def mendable(request: Request, error: HeadwaterError) -> JSONResponse:
         headers = {"Retry-After": "2"} if error.status == 503 else None
         return problem(error.status, str(error), title=error.title, request_id=_id(request), headers=headers)
+
+    @app.exception_handler(sa.exc.DBAPIError)
+    async def database(request: Request, error: sa.exc.DBAPIError) -> JSONResponse:
+        found = outage(error)
+        if found is None:
+            raise error
+        return await mendable(request, found)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:

@@ -1,5 +1,6 @@
 """Limits before any work is done: size of the body, requests a minute and address, requests at once."""
 
+import asyncio
 import threading
 import time
 from collections import OrderedDict
@@ -14,6 +15,8 @@ from headwater.web.errors import problem
 # Watching processes must see a busy gateway as alive.
 ALWAYS_OPEN = ("/healthz", "/readyz", "/metrics")
 _ADDRESSES = 10_000
+# A body that stops coming holds a place among the requests at once.
+_BODY_SECONDS = 30.0
 
 
 class RateLimiter:
@@ -74,6 +77,8 @@ class LimitsMiddleware:
 
     def _refusal(self, scope: Scope) -> ASGIApp | None:
         request_id = scope.get("headwater.request_id")
+        if b"%00" in scope.get("raw_path", b"") + scope.get("query_string", b""):
+            return problem(400, "the address holds a NUL character (%00)", request_id=request_id)
         length = _content_length(scope)
         if length is not None and length > self._max_body_bytes:
             return problem(
@@ -99,14 +104,21 @@ def _content_length(scope: Scope) -> int | None:
 
 
 def _counted(receive: Receive, limit: int) -> Receive:
-    """`receive` that refuses a body without a stated length as soon as it grows above the limit."""
+    """`receive` that refuses a body as soon as it grows above the limit, or when it does not come to its end."""
     received = 0
+    complete = False
 
     async def counted() -> Message:
-        nonlocal received
-        message: dict[str, Any] = dict(await receive())
+        nonlocal received, complete
+        try:
+            # After the body only the end of the connection can come, and that may take its time.
+            message: dict[str, Any] = dict(await asyncio.wait_for(receive(), None if complete else _BODY_SECONDS))
+        except TimeoutError as error:
+            detail = f"the body stopped coming for {_BODY_SECONDS:g} s after {received:,} bytes; send it again"
+            raise HTTPException(408, detail, {"Connection": "close"}) from error
         if message["type"] == "http.request":
             received += len(message.get("body", b""))
+            complete = not message.get("more_body", False)
             if received > limit:
                 raise HTTPException(413, _too_large(limit))
         return message

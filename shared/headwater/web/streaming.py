@@ -5,9 +5,11 @@ import logging
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import sqlalchemy as sa
 from starlette.responses import StreamingResponse
 
 from headwater.errors import HeadwaterError
+from headwater.storage.engine import outage
 from headwater.web.errors import log_defect
 
 _log = logging.getLogger("headwater.web")
@@ -27,10 +29,18 @@ def _encode(events: Iterable[tuple[str, Any]]) -> Iterator[bytes]:
         for name, value in events:
             yield _event(name, value)
     except HeadwaterError as error:
-        yield _event("error", {"status": error.status, "title": error.title, "detail": str(error)})
+        yield _failure(error)
     except Exception as error:  # noqa: BLE001 - the status line is out already: the stream itself must say it
+        found = outage(error) if isinstance(error, sa.exc.DBAPIError) else None
+        if found is not None:
+            yield _failure(found)
+            return
         log_defect(_log, error, "stream")
         yield _event("error", {"status": 500, "title": "Internal error", "detail": "the answer broke off; ask again"})
+
+
+def _failure(error: HeadwaterError) -> bytes:
+    return _event("error", {"status": error.status, "title": error.title, "detail": str(error)})
 
 
 def _event(name: str, value: Any) -> bytes:

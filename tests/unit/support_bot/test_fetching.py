@@ -3,6 +3,7 @@
 import gzip
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -24,18 +25,40 @@ class _Site(BaseHTTPRequestHandler):
             "/pages.xml.gz": (200, "application/gzip", gzip.compress(_urls(host).encode())),
             "/bad.xml": (200, "application/xml", b"<urlset><url>"),
             "/entities.xml": (200, "application/xml", _ENTITIES),
+            "/encoding.xml": (200, "application/xml", b'<?xml version="1.0" encoding="gbk"?><urlset/>'),
+            "/empty.xml": (200, "application/xml", b"<urlset><url><loc>http://[</loc></url></urlset>"),
+            "/packed": (200, "text/html", b"packed"),
         }
-        if self.path in ("/moved", "/loop", "/inside"):
+        if self.path in ("/drip", "/drip-head"):
+            self._drip()
+            return
+        if self.path in ("/moved", "/loop", "/inside", "/nowhere", "/script"):
             target = {"/moved": "/page", "/loop": "/loop", "/inside": "http://169.254.169.254/latest/meta-data"}
+            target |= {"/nowhere": "http://[", "/script": "javascript:alert(1)"}
             self.send_response(302)
             self.send_header("Location", target[self.path])
             self.end_headers()
             return
+        if self.path.startswith("/many"):
+            below = "".join(f"<sitemap><loc>{host}{self.path}{n}</loc></sitemap>" for n in range(3))
+            pages[self.path] = (200, "application/xml", f"<sitemapindex>{below}</sitemapindex>".encode())
         status, kind, body = pages.get(self.path, (404, "text/html", b""))
         self.send_response(status)
         self.send_header("Content-Type", kind)
+        if self.path == "/packed":
+            self.send_header("Content-Encoding", "br")
         self.end_headers()
         self.wfile.write(body)
+
+    def _drip(self) -> None:
+        """A byte now and then, so that no single wait is long."""
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n" + b"\r\n" * (self.path == "/drip"))
+        try:
+            for _ in range(100):
+                self.wfile.write(b"X: 1\r\n")
+                time.sleep(0.1)
+        except OSError:
+            self.close_connection = True
 
     def log_message(self, *args: object) -> None:
         pass
@@ -74,6 +97,9 @@ def test_a_page_is_fetched_also_after_a_redirect(site: str) -> None:
         ("/large", TooLarge, "larger than 1,000 bytes"),
         ("/gone", Unavailable, "404"),
         ("/loop", HeadwaterError, "redirects"),
+        ("/nowhere", Unavailable, "no address"),
+        ("/script", HeadwaterError, "cannot be fetched|no http"),
+        ("/packed", Unsupported, "packed as br"),
     ],
 )
 def test_a_page_that_cannot_be_used_is_named(site: str, path: str, kind: type[Exception], reason: str) -> None:
@@ -99,6 +125,12 @@ def test_a_page_that_cannot_be_used_is_named(site: str, path: str, kind: type[Ex
         "http://2130706433/",
         "http://0x7f.1/",
         "http://100.64.0.1/",
+        "http://[::127.0.0.1]/",
+        "http://[::ffff:0:127.0.0.1]/",
+        "http://[64:ff9b::10.0.0.1]/",
+        "http://[2002:7f00:1::]/",
+        "http://[fec0::1]/",
+        "http://127。0。0。1/",
     ],
 )
 def test_private_addresses_are_refused_in_every_spelling(url: str) -> None:
@@ -132,7 +164,22 @@ def test_a_redirect_into_the_own_network_is_refused(site: str, monkeypatch: pyte
         fetch_page(f"{site}/inside", max_bytes=1000)
 
 
-@pytest.mark.parametrize("url", ["ftp://example.com/a", "file:///etc/passwd", "http://u:p@example.com/", "nonsense"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ftp://example.com/a",
+        "file:///etc/passwd",
+        "http://u:p@example.com/",
+        "http://:@example.com/",
+        "nonsense",
+        "http://[",
+        "http://1.1.1.1:99999/",
+        "http://1.1.1.1:0/",
+        "http://1.1.1.1/\x01",
+        "http://a\x00b/",
+        "http://\ud800/",
+    ],
+)
 def test_other_schemes_and_passwords_are_refused(url: str) -> None:
     with pytest.raises(HeadwaterError):
         check_address(url)
@@ -145,7 +192,44 @@ def test_sitemap_indexes_and_gzipped_sitemaps_give_the_pages_of_their_own_host(s
     ]
 
 
-@pytest.mark.parametrize("name", ["bad.xml", "entities.xml"])
+def test_the_system_decides_which_of_several_addresses_is_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, 80)) for host in ("93.184.216.34", "2606:2800:21f::1")]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: answer)
+
+    assert check_address("http://both.example/") == "93.184.216.34"
+
+
+def test_a_host_in_another_script_is_asked_by_its_ascii_name(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 80))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *a, **k: answer)
+    port = site.rsplit(":", 1)[1]
+
+    assert fetch_page(f"http://bücher.example:{port}/page", max_bytes=10_000, allow_private=True).suffix == ".html"
+
+
+@pytest.mark.parametrize("path", ["/drip", "/drip-head"])
+def test_an_answer_in_drips_ends_at_the_deadline(site: str, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from support_bot import fetching
+
+    monkeypatch.setattr(fetching, "_TOTAL_SECONDS", 0.5)
+    started = time.monotonic()
+
+    with pytest.raises(Unavailable, match=rf"{path} did not arrive within 0.5 seconds"):
+        fetch_page(f"{site}{path}", max_bytes=10_000, allow_private=True)
+    assert time.monotonic() - started < 3
+
+
+def test_sitemaps_that_lead_to_ever_more_sitemaps_are_refused(site: str) -> None:
+    with pytest.raises(TooLarge, match="more than 50 sitemaps"):
+        read_sitemap(f"{site}/many", max_bytes=100_000, allow_private=True)
+
+
+def test_a_sitemap_without_a_page_of_its_host_says_so(site: str) -> None:
+    with pytest.raises(HeadwaterError, match=r"empty.xml names no page of 127.0.0.1"):
+        read_sitemap(f"{site}/empty.xml", max_bytes=100_000, allow_private=True)
+
+
+@pytest.mark.parametrize("name", ["bad.xml", "entities.xml", "encoding.xml"])
 def test_a_sitemap_that_is_none_or_hostile_is_refused(site: str, name: str) -> None:
     with pytest.raises(HeadwaterError, match="not a sitemap"):
         read_sitemap(f"{site}/{name}", max_bytes=100_000, allow_private=True)

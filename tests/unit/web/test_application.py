@@ -1,5 +1,6 @@
 """What each service that speaks HTTP gets from headwater.web."""
 
+import asyncio
 import json
 import logging
 import threading
@@ -198,3 +199,63 @@ def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "the awaited condition did not come"
         time.sleep(0.03)
+
+
+def test_body_that_stops_coming_gives_its_place_back(
+    client_for: Callable[..., TestClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from headwater.web import limits
+
+    monkeypatch.setattr(limits, "_BODY_SECONDS", 0.2)
+
+    async def send_half() -> None:
+        sent: list[dict[str, object]] = []
+        waiting = iter([{"type": "http.request", "body": b'{"te', "more_body": True}])
+
+        async def receive() -> dict[str, object]:
+            for message in waiting:
+                return message
+            await asyncio.sleep(60)
+            return {"type": "http.disconnect"}
+
+        async def send(message: dict[str, object]) -> None:
+            sent.append(message)
+
+        headers = [(b"content-type", b"application/json"), (b"host", b"x")]
+        scope = {"type": "http", "method": "POST", "path": "/echo", "raw_path": b"/echo", "query_string": b""}
+        scope |= {"headers": headers, "http_version": "1.1", "scheme": "http", "root_path": ""}
+        await client_for().app(scope, receive, send)
+        assert sent[0]["status"] == 408
+        assert b"stopped coming" in sent[1]["body"]
+
+    asyncio.run(asyncio.wait_for(send_half(), 5))
+
+
+def test_full_disk_is_said_and_a_defect_in_a_statement_is_not(settings: Settings) -> None:
+    context = open_context(settings)
+    app = build_app(context, "test")
+    engine = context.engine("house")
+
+    @app.get("/write")
+    def write() -> None:
+        with engine.begin() as connection:
+            connection.exec_driver_sql("PRAGMA max_page_count = 1")  # SQLite's own way to a full disk
+            connection.exec_driver_sql("CREATE TABLE filler AS SELECT randomblob(1000000) AS data")
+
+    @app.get("/wrong")
+    def wrong() -> None:
+        with engine.begin() as connection:
+            connection.exec_driver_sql("SELECT secret FROM nowhere")
+
+    with TestClient(app) as client:
+        full = client.get("/write")
+        assert full.status_code == 503
+        assert "database or disk is full; make room on its disk" in full.json()["detail"]
+        defect = client.get("/wrong")
+        assert defect.status_code == 500
+        assert "nowhere" not in defect.text
+
+
+def test_nul_in_an_address_is_refused(client: TestClient) -> None:
+    assert client.get("/defect/a%00b").status_code == 400
+    assert client.get("/conflict?x=%00").status_code == 400
