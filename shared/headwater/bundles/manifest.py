@@ -17,8 +17,9 @@ KINDS = ("encoder", "classifier", "tagger", "span", "cross-encoder", "generator"
 class Manifest:
     """The description of a bundle; `files` maps each relative path to its sha256 and is filled in when it is written.
 
-    `thresholds` may hold "out_of_scope": the least in-scope probability that is accepted. `model` is the file that the
-    serving runtime runs. `metrics` holds {name: {"value", "low", "high"}}.
+    `thresholds` may hold "out_of_scope": the least in-scope probability that is accepted; `rejection_logit` is the
+    level that the out-of-scope logit is raised to before the temperature (headwater.evaluation.with_rejection).
+    `model` is the file that the serving runtime runs. `metrics` holds {name: {"value", "low", "high"}}.
     """
 
     kind: str
@@ -34,6 +35,7 @@ class Manifest:
     max_length: int = 256
     dimension: int = 0
     temperature: float = 1.0
+    rejection_logit: float | None = None
     thresholds: dict[str, float] = field(default_factory=dict)
     data_fingerprint: str = ""
     config: dict[str, Any] = field(default_factory=dict)
@@ -53,6 +55,11 @@ class Manifest:
             raise HeadwaterError(f"a bundle's kind is one of {', '.join(KINDS)}, not {self.kind!r}")
         if not self.temperature > 0:
             raise HeadwaterError(f"a bundle's temperature is above 0, not {self.temperature}")
+        if self.rejection_logit is not None and self.out_of_scope_label not in self.labels:
+            raise HeadwaterError(
+                f"a bundle with a rejection_logit has its out_of_scope_label among its labels, not "
+                f"{self.out_of_scope_label!r}"
+            )
 
     @property
     def label_space(self) -> LabelSpace:

@@ -8,7 +8,7 @@ import click
 
 @click.command()
 @click.argument("reference")
-@click.option("--data", required=True, help="labelled file: csv, tsv, jsonl or parquet")
+@click.option("--data", required=True, type=click.Path(), help="labelled file: csv, tsv, jsonl or parquet")
 @click.option("--text-column", default="text", show_default=True)
 @click.option("--label-column", default="label", show_default=True)
 @click.option("--label-separator", default=None, help="separator of several labels in one cell")

@@ -60,8 +60,12 @@ def check_examples(
     test: Sequence[TextExample] = (),
     problems: Sequence[RowProblem] = (),
     multi_label: bool = False,
+    out_of_scope: str | None = None,
 ) -> DataReport:
-    """Examine the parts. Raises HeadwaterError when training is impossible: no examples, one class, unknown labels."""
+    """Examine the parts. Raises HeadwaterError when training is impossible: no examples, one class, unknown labels.
+
+    `out_of_scope` may lack training examples when the validation part has some, from which its threshold is chosen.
+    """
     if not train:
         raise HeadwaterError("there is no training example; name a file with at least two labels (--train)")
     space = LabelSpace.from_examples(train, multi_label)
@@ -72,8 +76,16 @@ def check_examples(
         )
     if not space.names:
         raise HeadwaterError("no training example has a label; check the label column and its separator")
+    known = set(space.names)
+    if out_of_scope is not None:
+        if not any(out_of_scope in e.labels for e in (*train, *valid)):
+            raise HeadwaterError(
+                f"no training or validation example has the out-of-scope label {out_of_scope!r}; "
+                "add some, correct the label (--out-of-scope), or leave it out"
+            )
+        known.add(out_of_scope)
     for name, part in (("validation", valid), ("test", test)):
-        unknown = Counter(label for e in part for label in e.labels if label not in space.names)
+        unknown = Counter(label for e in part for label in e.labels if label not in known)
         if unknown:
             where = next(e.source for e in part if set(e.labels) & unknown.keys())
             listed = ", ".join(f"{label!r} ({count})" for label, count in unknown.most_common(_SHOWN))

@@ -25,12 +25,13 @@ class TextExample:
 
 @dataclass(frozen=True, slots=True)
 class PairExample:
-    """A query, a passage that answers it, and hard negatives that do not."""
+    """A query, a passage that answers it, and hard negatives that do not. `group` keeps related pairs in one split."""
 
     query: str
     positive: str
     negatives: tuple[str, ...] = ()
     source: str | None = None
+    group: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

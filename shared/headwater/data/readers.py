@@ -33,6 +33,11 @@ def read_texts(
             problems.append(RowProblem(str(path), row.number, f"column {text_column!r} is empty"))
         elif label_column and not labels and label_separator is None:
             problems.append(RowProblem(str(path), row.number, f"column {label_column!r} is empty"))
+        elif broken := next((label for label in labels if "\n" in label or "\r" in label), None):
+            reason = (
+                f"column {label_column!r} holds a line break ({broken[:30]!r}); is a quote missing or one too many?"
+            )
+            problems.append(RowProblem(str(path), row.number, reason))
         else:
             group = _text(row.values, group_column) or None if group_column else None
             examples.append(TextExample(text, labels, group, f"{Path(path).name}:{row.number}"))
@@ -45,9 +50,10 @@ def read_pairs(
     query_column: str = "query",
     positive_column: str = "positive",
     negative_column: str | None = None,
+    group_column: str | None = None,
 ) -> ReadResult[PairExample]:
     """Query-passage pairs for a bi-encoder; `negative_column` holds one text or a JSON list of them."""
-    wanted = [column for column in (query_column, positive_column, negative_column) if column]
+    wanted = [column for column in (query_column, positive_column, negative_column, group_column) if column]
     problems: list[RowProblem] = []
     examples = []
     for row in _checked_rows(path, wanted, problems):
@@ -57,7 +63,8 @@ def read_pairs(
             problems.append(RowProblem(str(path), row.number, f"column {empty!r} is empty"))
             continue
         negatives = _labels(row.values[negative_column], None) if negative_column else ()
-        examples.append(PairExample(query, positive, negatives, f"{Path(path).name}:{row.number}"))
+        group = _text(row.values, group_column) or None if group_column else None
+        examples.append(PairExample(query, positive, negatives, f"{Path(path).name}:{row.number}", group))
     return _result(path, examples, problems)
 
 

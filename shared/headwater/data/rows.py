@@ -5,8 +5,10 @@ import csv
 import gzip
 import io
 import json
+import re
 import sys
 import zlib
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,11 @@ from headwater.errors import HeadwaterError, NotFound, Unsupported
 _SAMPLE_BYTES = 1 << 18
 _WESTERN = frozenset("àáâãäåæçèéêëìíîïñòóôõöøùúûüýÿœßªº¿¡«»°€£§©®’‘“”„–—…·\u00a0")
 _DELIMITERS = ",;\t|"
+# Excel's first line that names the delimiter.
+_SEPARATOR_LINE = re.compile(r'"?sep=([^"\r\n])"?[\r\n]*')
+# A quoted cell of more lines than this, most of them with as many columns as the header, has swallowed rows.
+_LONG_CELL = 20
+_MOST_LINES = 10_000
 csv.field_size_limit(min(sys.maxsize, 1 << 31 - 1))
 
 
@@ -99,6 +106,8 @@ def _is_utf8(line: bytes) -> bool:
 def _guess_encoding(sample: bytes) -> str:
     from charset_normalizer import from_bytes
 
+    if _is_japanese(sample):
+        return "cp932"
     # GBK text decodes as many things; where it is valid GB 18030 and mostly Han, that is what it is.
     try:
         text = sample[: len(sample) - 4 if len(sample) == _SAMPLE_BYTES else None].decode("gb18030")
@@ -113,6 +122,16 @@ def _guess_encoding(sample: bytes) -> str:
         return "cp1252"
     best = from_bytes(sample[:65_536]).best()
     return best.encoding if best is not None else "latin-1"
+
+
+def _is_japanese(sample: bytes) -> bool:
+    """Whether Shift-JIS gives a text with kana; bytes of GBK give half-width ones, which are not counted."""
+    decoder = codecs.getincrementaldecoder("cp932")()
+    try:
+        beyond = [c for c in decoder.decode(sample, final=len(sample) < _SAMPLE_BYTES) if ord(c) > 127]
+    except UnicodeDecodeError:
+        return False
+    return sum("\u3040" <= c <= "\u30ff" for c in beyond) >= 0.2 * len(beyond) > 0
 
 
 def _is_western(sample: bytes) -> bool:
@@ -149,20 +168,59 @@ def _undecodable(values: Sequence[str | None]) -> bool:
     return any(value and any("\udc80" <= c <= "\udcff" for c in value) for value in values)
 
 
+class _Lines:
+    """The lines of a file; those that a record has taken after its first one can be read again as rows."""
+
+    def __init__(self, source: Iterator[str]) -> None:
+        self._source = source
+        self._again: deque[str] = deque()
+        self._read = 0
+        self.taken: list[str] = []
+        self.cut = False
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        # The csv module asks for a line after the last one, or after too many, only inside a quoted cell.
+        if len(self.taken) >= _MOST_LINES:
+            self.cut = True
+            raise StopIteration
+        line = self._again.popleft() if self._again else next(self._source, None)
+        if line is None:
+            self.cut = True
+            raise StopIteration
+        self._read += 1
+        self.taken.append(line)
+        return line
+
+    def begin_record(self) -> None:
+        self.taken, self.cut = [], False
+
+    @property
+    def first(self) -> int:
+        """The number of the present record's first line."""
+        return self._read - len(self.taken) + 1
+
+    def read_again(self) -> None:
+        rest = self.taken[1:]
+        self._again.extendleft(reversed(rest))
+        self._read -= len(rest)
+        self.taken = self.taken[:1]
+
+
 def _delimited(file: Path, problems: list[RowProblem] | None, tab: bool) -> Iterator[Row]:
     with _open_text(file) as source:
         sample = source.read(65_536)
         source.seek(0)
-        reader = csv.reader(source, **_dialect(sample, tab))
-        header = next((cells for cells in reader if any(cell.strip() for cell in cells)), None)
-        if header is None:
-            raise HeadwaterError(f"{file} is empty")
-        names = [name.strip() for name in header]
-        if len(set(names)) != len(names):
-            raise HeadwaterError(f"{file}: the header names a column twice: {', '.join(names)}")
+        dialect = _dialect(sample, tab)
+        lines = _Lines(source)
+        reader = csv.reader(lines, **dialect)
+        names = _header(file, reader, lines, dialect)
         number = 0
         while True:
             number += 1
+            lines.begin_record()
             try:
                 cells = next(reader)
             except StopIteration:
@@ -170,7 +228,11 @@ def _delimited(file: Path, problems: list[RowProblem] | None, tab: bool) -> Iter
             except csv.Error as error:
                 _report(problems, file, number, f"not {'tsv' if tab else 'csv'}: {error}")
                 continue
-            if not cells:
+            if _is_unclosed(lines, dialect, len(names)):
+                lines.read_again()
+                reason = f"a quote opened in row {number} (line {lines.first}) was never closed"
+                _report(problems, file, number, reason)
+            elif not cells:
                 number -= 1
             elif len(cells) != len(names):
                 _report(problems, file, number, f"{len(cells)} columns where the header has {len(names)}")
@@ -180,10 +242,43 @@ def _delimited(file: Path, problems: list[RowProblem] | None, tab: bool) -> Iter
                 yield Row(number, dict(zip(names, cells, strict=True)))
 
 
+def _header(file: Path, reader: Iterator[list[str]], lines: _Lines, dialect: Mapping[str, Any]) -> list[str]:
+    while True:
+        lines.begin_record()
+        cells = next(reader, None)
+        if cells is None:
+            raise HeadwaterError(f"{file} is empty")
+        if any(cell.strip() for cell in cells) and not _SEPARATOR_LINE.fullmatch(lines.taken[0]):
+            break
+    if _is_unclosed(lines, dialect, 0):
+        raise HeadwaterError(f"{file}: a quote opened in the header (line {lines.first}) was never closed")
+    names = [name.strip() for name in cells]
+    if len(set(names)) != len(names):
+        raise HeadwaterError(f"{file}: the header names a column twice: {', '.join(names)}")
+    return names
+
+
+def _is_unclosed(lines: _Lines, dialect: Mapping[str, Any], columns: int) -> bool:
+    """Whether the present record's quote ran to the end of the file, or into the quote of another row."""
+    if lines.cut or len(lines.taken) < 2:
+        return lines.cut
+    try:
+        next(csv.reader(lines.taken, **dialect, strict=True))
+    except csv.Error:  # the quote that closes it is followed by text: it opens a cell further down
+        return True
+    inner = lines.taken[1:-1]
+    if columns < 2 or len(inner) < _LONG_CELL:
+        return False
+    return sum(len(cells) == columns for cells in csv.reader(inner, **dialect)) >= 0.9 * len(inner)
+
+
 def _dialect(sample: str, tab: bool) -> dict[str, Any]:
     if tab:
         return {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
     first = next((line for line in sample.splitlines() if line.strip()), "")
+    named = _SEPARATOR_LINE.fullmatch(first)
+    if named:
+        return {"delimiter": named[1], "doublequote": True}
     counts = {delimiter: first.count(delimiter) for delimiter in _DELIMITERS}
     best = max(counts, key=lambda delimiter: counts[delimiter])
     return {"delimiter": best if counts[best] else ",", "doublequote": True}

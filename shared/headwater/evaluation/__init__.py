@@ -1,6 +1,14 @@
 """Metrics, calibration and intervals, on numpy alone."""
 
-from headwater.evaluation.calibration import expected_calibration_error, fit_temperature, reliability, sigmoid, softmax
+from headwater.evaluation.calibration import (
+    expected_calibration_error,
+    fit_rejection,
+    fit_temperature,
+    reliability,
+    sigmoid,
+    softmax,
+    with_rejection,
+)
 from headwater.evaluation.classification import (
     ClassificationReport,
     ClassScore,
@@ -23,6 +31,7 @@ __all__ = [
     "classification_report",
     "confident_mistakes",
     "expected_calibration_error",
+    "fit_rejection",
     "fit_temperature",
     "macro_f1",
     "mrr_at_k",
@@ -34,4 +43,5 @@ __all__ = [
     "scope_score",
     "sigmoid",
     "softmax",
+    "with_rejection",
 ]

@@ -1,11 +1,13 @@
 """Calibration: temperature scaling (Guo et al. 2017, arXiv 1706.04599) and expected calibration error."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 _GOLDEN = (5**0.5 - 1) / 2
+_REJECTION_ROUNDS = 3
 
 
 def softmax(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np.float32]:
@@ -26,18 +28,62 @@ def fit_temperature(logits: NDArray[np.float32], true: NDArray[np.int64]) -> flo
 
     def loss(log_temperature: float) -> float:
         scaled = logits.astype(np.float64) / np.exp(log_temperature)
-        top = scaled.max(1)
-        normaliser = top + np.log(np.exp(scaled - top[:, None]).sum(1))
-        return float((normaliser - scaled[np.arange(len(true)), true]).mean())
+        return float((_log_sum(scaled) - scaled[np.arange(len(true)), true]).mean())
 
-    low, high = np.log(0.05), np.log(20.0)
-    for _ in range(40):  # golden-section search; the loss is unimodal in the log temperature
+    return float(np.exp(_least(loss, np.log(0.05), np.log(20.0))))
+
+
+def with_rejection(logits: NDArray[np.float32], outside: int, level: float) -> NDArray[np.float32]:
+    """Logits [n, classes] whose column `outside` becomes log(e^logit + e^level), so that it stays above `level`.
+
+    A softmax judges a text by how much better one class is than the others; a text far from all of them may still
+    favour one. The level adds how near it is at all, which separates unknown texts better (the largest logit,
+    Hendrycks et al. 2022, arXiv 1911.11132), and keeps the outcome a probability.
+    """
+    raised = logits.copy()
+    raised[:, outside] = np.logaddexp(logits[:, outside], level)
+    return raised
+
+
+def fit_rejection(logits: NDArray[np.float32], true: NDArray[np.int64], outside: int) -> tuple[float, float]:
+    """(level, temperature) for `with_rejection` with the smallest negative log-likelihood on validation logits.
+
+    `true` must hold `outside`, else no level is too low. Both are fitted in turn, each with the other fixed.
+    """
+    exact = logits.astype(np.float64)
+    inside, own, chosen = np.delete(exact, outside, axis=1), exact[:, outside], exact[np.arange(len(true)), true]
+
+    def level_at(temperature: float) -> float:
+        others = _log_sum(inside / temperature)
+
+        def loss(level: float) -> float:
+            raised = np.logaddexp(own, level)
+            target = np.where(true == outside, raised, chosen)
+            return float((np.logaddexp(others, raised / temperature) - target / temperature).mean())
+
+        return _least(loss, float(exact.min()), float(exact.max()))
+
+    temperature = fit_temperature(logits, true)
+    for _ in range(_REJECTION_ROUNDS):
+        level = level_at(temperature)
+        temperature = fit_temperature(with_rejection(logits, outside, level), true)
+    return level, temperature
+
+
+def _log_sum(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    top = values.max(1)
+    return np.asarray(top + np.log(np.exp(values - top[:, None]).sum(1)))
+
+
+def _least(loss: Callable[[float], float], low: float, high: float) -> float:
+    """Where a unimodal function is least, by golden-section search."""
+    for _ in range(40):
         left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
         if loss(left) < loss(right):
             high = right
         else:
             low = left
-    return float(np.exp((low + high) / 2))
+    return (low + high) / 2
 
 
 @dataclass(frozen=True)

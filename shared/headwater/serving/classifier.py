@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from headwater.bundles import Bundle
 from headwater.errors import HeadwaterError
-from headwater.evaluation import sigmoid, softmax
+from headwater.evaluation import sigmoid, softmax, with_rejection
 from headwater.serving.batches import TruncationCount, run_in_batches
 from headwater.serving.session import open_session, open_tokenizer
 
@@ -44,8 +44,13 @@ class Classifier:
 
     def probabilities(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Calibrated probabilities float32 [n, labels]; rows sum to 1 unless the label space is multi-label."""
-        activation = sigmoid if self.label_space.multi_label else softmax
-        return activation(self.logits(texts), self.manifest.temperature)
+        logits = self.logits(texts)
+        if self.label_space.multi_label:
+            return sigmoid(logits, self.manifest.temperature)
+        if self.manifest.rejection_logit is not None and self.manifest.out_of_scope_label is not None:
+            outside = self.label_space.index(self.manifest.out_of_scope_label)
+            logits = with_rejection(logits, outside, self.manifest.rejection_logit)
+        return softmax(logits, self.manifest.temperature)
 
     def predict(self, texts: Sequence[str]) -> list[Prediction]:
         """The best label of each text, leaving out the out-of-scope label, judged by the bundle's threshold."""

@@ -3,24 +3,25 @@
 import random
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
 
-from headwater.data import PairExample, RowProblem, fingerprint, read_pairs
+from headwater.data import PairExample, RowProblem, fingerprint, read_pairs, split_grouped
 from headwater.errors import HeadwaterError
 from headwater.evaluation import bootstrap_interval
 from headwater.progress import Progress, silent
 from headwater.settings import Settings, load_settings
-from headwater.tuning.config import BiEncoderConfig, resolved
+from headwater.tuning.bases import choose_base
+from headwater.tuning.config import BiEncoderConfig, resolved, validation_share
 from headwater.tuning.export.encoder import export_encoder
 from headwater.tuning.methods.lora import merged
 from headwater.tuning.ranking import RankingTask, Search
 from headwater.tuning.report.ranking import write_report
-from headwater.tuning.runs import Run, find_base, finish_run, open_run_folder
+from headwater.tuning.runs import Run, finish_run, open_run_folder, say_problems
 from headwater.tuning.training import estimate_cost, train
 
 _FEWEST_PAIRS = 8
@@ -44,10 +45,12 @@ def tune_bi_encoder(
     pairs, valid, test = (_read(config, path, problems) for path in (config.train, config.valid, config.test))
     pairs = _checked(pairs, problems, say)
     if not valid:
-        pairs, valid = split_by_query(pairs, config.validation_share, config.seed)
+        split = split_grouped if config.group_column else split_by_query
+        pairs, valid = split(pairs, validation_share(config), config.seed)
         say(f"no validation file: {len(valid)} training pairs are kept apart for validation")
+    name, base = choose_base(config.base, [pair.positive for pair in pairs], settings, say)
+    config = replace(config, base=name)
     folder = open_run_folder(config, fingerprint(pairs))
-    base = find_base(config.base, settings)
     task = RankingTask(base, config, pairs, valid)
     say(f"longest passage {task.max_length} tokens; {task.cut} passages are cut off")
     searches = {"validation": task.valid} | ({"test": task.search(test)} if test else {})
@@ -55,6 +58,8 @@ def tune_bi_encoder(
     cost = estimate_cost(task.task(), config)
     say(f"cost: {cost}")
     outcome = train(task.task(), config, folder, progress)
+    if outcome.resumed_at:
+        say(f"went on from step {outcome.resumed_at}")
     start = before["validation"]["ndcg@10"]
     say(f"best epoch {outcome.best_epoch}: ndcg@10 {max(outcome.metrics):.4f} on validation, base model {start:.4f}")
     if config.method == "lora":
@@ -76,7 +81,13 @@ def tune_bi_encoder(
     content: dict[str, Any] = {
         "metrics": metrics,
         "curve": curve,
-        "data": {"train": len(pairs), "valid": len(valid), "test": len(test), "unused_rows": len(problems)},
+        "data": {
+            "train": len(pairs),
+            "valid": len(valid),
+            "test": len(test),
+            "unused_rows": len(problems),
+            "problems": [str(problem) for problem in problems],
+        },
         "cost": asdict(cost),
         "config": resolved(config),
     }
@@ -104,6 +115,7 @@ def _read(config: BiEncoderConfig, path: str | None, problems: list[RowProblem])
         query_column=config.query_column,
         positive_column=config.positive_column,
         negative_column=config.negative_column,
+        group_column=config.group_column,
     )
     problems.extend(result.problems)
     return result.examples
@@ -111,8 +123,7 @@ def _read(config: BiEncoderConfig, path: str | None, problems: list[RowProblem])
 
 def _checked(pairs: list[PairExample], problems: Sequence[RowProblem], say: Any) -> list[PairExample]:
     """The distinct pairs; says what was left out. Raises HeadwaterError when too few passages differ."""
-    for problem in problems:
-        say(f"not used: {problem}")
+    say_problems(problems, say)
     counts = Counter((pair.query, pair.positive) for pair in pairs)
     distinct = {(pair.query, pair.positive): pair for pair in pairs}
     if len(counts) < len(pairs):
@@ -130,10 +141,12 @@ def _checked(pairs: list[PairExample], problems: Sequence[RowProblem], say: Any)
 def split_by_query(
     pairs: Sequence[PairExample], fraction: float, seed: int
 ) -> tuple[list[PairExample], list[PairExample]]:
-    """(rest, part); all pairs of a query stay together. The part holds at least one query."""
+    """(rest, part); all pairs of a query stay together, and each side holds at least one query."""
     queries = sorted({pair.query for pair in pairs})
+    if len(queries) < 2:
+        raise HeadwaterError(f"all {len(pairs)} pairs have one query; name a validation file (--valid)")
     random.Random(seed).shuffle(queries)
-    part = set(queries[: max(1, round(fraction * len(queries)))])
+    part = set(queries[: min(max(1, round(fraction * len(queries))), len(queries) - 1)])
     return [p for p in pairs if p.query not in part], [p for p in pairs if p.query in part]
 
 

@@ -16,7 +16,7 @@ from headwater.errors import HeadwaterError
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a run stands: epoch and batch to go on with, steps and weight updates done, the curve so far."""
+    """Where a run stands: epoch and batch to go on with, steps, weight updates and seconds done, the curve so far."""
 
     epoch: int = 0
     batch: int = 0
@@ -26,6 +26,7 @@ class Checkpoint:
     best_epoch: int = 0
     metrics: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
+    seconds: float = 0.0
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:

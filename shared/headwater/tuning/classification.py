@@ -189,8 +189,12 @@ class ClassificationTask:
         smoothing = self.config.label_smoothing
         return nn.functional.cross_entropy(logits, targets, self.class_weights, label_smoothing=smoothing)
 
-    def logits(self, ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
-        return run_model(self.model, ids, len(self.space), self.config.precision)
+    def logits(self, ids: Sequence[Sequence[int]], precision: str | None = None) -> NDArray[np.float32]:
+        """Logits of the present weights, in the precision of training unless said: bf16 rounds them to 1/16 and more,
+
+        too coarse for what is fitted to them and served in float32.
+        """
+        return run_model(self.model, ids, len(self.space), precision or self.config.precision)
 
     def metric(self) -> float:
         """The validation metric of the present weights."""

@@ -17,27 +17,32 @@ from headwater.data import (
     check_examples,
     fingerprint,
     read_texts,
+    split_grouped,
     split_stratified,
 )
+from headwater.errors import HeadwaterError
 from headwater.evaluation import (
     bootstrap_interval,
     choose_threshold,
     classification_report,
     expected_calibration_error,
+    fit_rejection,
     fit_temperature,
     scope_score,
     sigmoid,
     softmax,
+    with_rejection,
 )
 from headwater.models import BaseModel
 from headwater.progress import Progress, silent
 from headwater.settings import Settings, load_settings
+from headwater.tuning.bases import choose_base
 from headwater.tuning.classification import ClassificationTask
-from headwater.tuning.config import ClassifyConfig, resolved
+from headwater.tuning.config import ClassifyConfig, resolved, validation_share
 from headwater.tuning.export.classifier import Judge, export_classifier
 from headwater.tuning.methods.lora import adapter_weights, merged
 from headwater.tuning.report.classification import write_report
-from headwater.tuning.runs import Run, find_base, finish_run, open_run_folder
+from headwater.tuning.runs import Run, finish_run, open_run_folder, say_problems
 from headwater.tuning.training import estimate_cost, train
 
 
@@ -63,6 +68,7 @@ def read_data(config: ClassifyConfig) -> ClassificationData:
             text_column=config.text_column,
             label_column=config.label_column,
             label_separator=config.label_separator,
+            group_column=config.group_column,
         )
         problems.extend(result.problems)
         return result.examples
@@ -86,28 +92,35 @@ def tune_classifier(
     """
     settings = settings or load_settings()
     torch.set_num_threads(config.threads or settings.threads or torch.get_num_threads())
-    data = data or read_data(config)
-    report = check_examples(data.train, data.valid, data.test, data.problems, config.label_separator is not None)
+    if data is None:
+        data = read_data(config)
+        say_problems(data.problems, say)
+    report = check_examples(
+        data.train, data.valid, data.test, data.problems, config.label_separator is not None, config.out_of_scope
+    )
     for line in report.lines:
         say(line)
     if not data.valid:
-        rest, valid = split_stratified(data.train, config.validation_share, config.seed)
-        say(f"no validation file: {len(valid)} training examples are kept apart for validation")
-        data = replace(data, train=rest, valid=valid)
+        data = keep_apart(data, config)
+        say(f"no validation file: {len(data.valid)} training examples are kept apart for validation")
     multi_label = config.label_separator is not None or any(len(e.labels) != 1 for e in data.train)
-    space = LabelSpace.from_examples(data.train, multi_label)
+    space = _label_space(data.train, multi_label, config.out_of_scope)
     data_print = fingerprint(data.train)
+    name, base = choose_base(config.base, [example.text for example in data.train], settings, say)
+    config = replace(config, base=name)
     folder = open_run_folder(config, data_print)
-    task = ClassificationTask(find_base(config.base, settings), config, space, data.train, data.valid)
+    task = ClassificationTask(base, config, space, data.train, data.valid)
     say(f"longest text {task.max_length} tokens; {task.cut} texts are cut off")
     cost = estimate_cost(task.task(), config)
     say(f"cost: {cost}")
     outcome = train(task.task(), config, folder, progress)
+    if outcome.resumed_at:
+        say(f"went on from step {outcome.resumed_at}")
     say(f"best epoch {outcome.best_epoch}: {config.metric} {max(outcome.metrics):.4f} on validation")
     adapters = adapter_weights(task.model.encoder.backbone) if config.method == "lora" else None
     if adapters is not None:
         task.model.encoder.backbone = merged(task.model.encoder.backbone)
-    calibrated = _calibrate(task, data.valid, config)
+    calibrated = calibrate(task.logits(task.valid_ids, "fp32"), task.valid_targets, space, config)
     manifest = _manifest(task, config, space, calibrated, data_print)
     scores = {"validation": _score(task, data.valid, manifest, calibrated)}
     if data.test:
@@ -123,7 +136,7 @@ def tune_classifier(
             "seconds": outcome.seconds,
             "steps": outcome.steps,
         },
-        "data": report.to_json(),
+        "data": {**report.to_json(), "problems": [str(problem) for problem in data.problems]},
         "cost": cost.__dict__,
         "config": resolved(config),
     }
@@ -134,7 +147,7 @@ def tune_classifier(
         task.base,
         folder / "bundle",
         manifest,
-        Judge([e.text for e in data.valid], _judge(task, calibrated)),
+        Judge([e.text for e in data.valid], lambda logits: _right_share(logits, task.valid_targets, calibrated)),
         with_weights=with_bundle_weights,
         report=content,
     )
@@ -147,23 +160,71 @@ def tune_classifier(
 
 @dataclass(frozen=True)
 class Calibration:
-    """Chosen on validation: the temperature, and the least in-scope probability (0: accept all)."""
+    """Chosen on validation: the temperature, and the least in-scope probability (0: accept all).
+
+    `outside` and `level` are the out-of-scope label and what its logit is raised to (`with_rejection`), if any.
+    """
 
     temperature: float
     threshold: float
+    multi_label: bool = False
+    outside: int | None = None
+    level: float | None = None
+
+    def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Calibrated probabilities of logits [n, labels], as the serving runtime computes them."""
+        if self.multi_label:
+            return sigmoid(logits, self.temperature)
+        if self.outside is not None and self.level is not None:
+            logits = with_rejection(logits, self.outside, self.level)
+        return softmax(logits, self.temperature)
 
 
-def _calibrate(task: ClassificationTask, valid: Sequence[TextExample], config: ClassifyConfig) -> Calibration:
-    logits = task.logits(task.valid_ids)
-    if task.space.multi_label:
-        return Calibration(1.0, 0.5)
-    true = task.valid_targets.astype(np.int64)
-    temperature = fit_temperature(logits, true)
+def calibrate(
+    logits: NDArray[np.float32],
+    targets: NDArray[np.int64] | NDArray[np.float32],
+    space: LabelSpace,
+    config: ClassifyConfig,
+) -> Calibration:
+    """Fit temperature, rejection and threshold on the logits [n, labels] of the validation part."""
+    if space.multi_label:
+        return Calibration(1.0, 0.5, multi_label=True)
+    true = targets.astype(np.int64)
     if config.out_of_scope is None:
-        return Calibration(temperature, 0.0)
-    probabilities = softmax(logits, temperature)
-    confidence, right, inside = scope_arrays(probabilities, true, task.space, config.out_of_scope)
-    return Calibration(temperature, choose_threshold(confidence, right, inside, config.out_of_scope_loss))
+        return Calibration(fit_temperature(logits, true), 0.0)
+    outside = space.index(config.out_of_scope)
+    if not (true == outside).any():
+        return Calibration(fit_temperature(logits, true), 0.0, outside=outside)
+    level, temperature = fit_rejection(logits, true, outside)
+    found = Calibration(temperature, 0.0, outside=outside, level=level)
+    arrays = scope_arrays(found.probabilities(logits), true, space, config.out_of_scope)
+    return replace(found, threshold=choose_threshold(*arrays, config.out_of_scope_loss))
+
+
+def keep_apart(data: ClassificationData, config: ClassifyConfig) -> ClassificationData:
+    """A validation part from the training part. Raises HeadwaterError when none can be spared."""
+    split = split_grouped if config.group_column else split_stratified
+    rest, valid = split(data.train, validation_share(config), config.seed)
+    if not valid:
+        raise HeadwaterError(
+            "every class has only one distinct text, so that none can be kept apart for validation; "
+            "give at least two texts a class, or name a validation file (--valid)"
+        )
+    lost = sorted({label for e in valid for label in e.labels} - {label for e in rest for label in e.labels})
+    if lost:
+        raise HeadwaterError(
+            f"no group of column {config.group_column!r} can be kept apart: each holds all examples of a label, "
+            f"such as {lost[0]!r}; name a validation file (--valid)"
+        )
+    return replace(data, train=rest, valid=valid)
+
+
+def _label_space(train: Sequence[TextExample], multi_label: bool, out_of_scope: str | None) -> LabelSpace:
+    """The labels of the training part, and the out-of-scope label also where no training text has it."""
+    space = LabelSpace.from_examples(train, multi_label)
+    if out_of_scope is None or out_of_scope in space.names:
+        return space
+    return LabelSpace(tuple(sorted((*space.names, out_of_scope))), multi_label)
 
 
 def scope_arrays(
@@ -195,6 +256,7 @@ def _manifest(
         prefixes={"query": task.prefix} if task.prefix else {},
         max_length=task.max_length,
         temperature=calibrated.temperature,
+        rejection_logit=calibrated.level,
         thresholds={name: calibrated.threshold} if calibrated.threshold else {},
         data_fingerprint=data,
         config=resolved(config),
@@ -208,10 +270,11 @@ def _score(
 ) -> dict[str, Any]:
     """All scores of one part, with bootstrap intervals."""
     space = task.space
-    logits = task.logits(task.tokens(examples).ids)
+    logits = task.logits(task.tokens(examples).ids, "fp32")
     true = space.encode(examples)
+    probabilities = calibrated.probabilities(logits)
     if space.multi_label:
-        predicted = (sigmoid(logits) >= calibrated.threshold).astype(np.int64)
+        predicted = (probabilities >= calibrated.threshold).astype(np.int64)
         report = classification_report(true, predicted, space)
         right = (predicted == (true > 0.5)).all(1)
         return {
@@ -220,7 +283,6 @@ def _score(
             "examples": len(examples),
         }
     true = true.astype(np.int64)
-    probabilities = softmax(logits, calibrated.temperature)
     predicted = probabilities.argmax(1)
     report = classification_report(true, predicted, space)
     right = predicted == true
@@ -250,15 +312,19 @@ def _summary(score: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _judge(task: ClassificationTask, calibrated: Calibration) -> Any:
-    true = task.valid_targets
-
-    def score(logits: NDArray[np.float32]) -> float:
-        if task.space.multi_label:
-            return float(((sigmoid(logits) >= calibrated.threshold) == (true > 0.5)).mean())
-        return float((logits.argmax(1) == true).mean())
-
-    return score
+def _right_share(
+    logits: NDArray[np.float32], true: NDArray[np.int64] | NDArray[np.float32], calibrated: Calibration
+) -> float:
+    """The share of right decisions, as the bot would act on these logits: what int8 is judged by."""
+    probabilities = calibrated.probabilities(logits)
+    if calibrated.multi_label:
+        return float(((probabilities >= calibrated.threshold) == (true > 0.5)).mean())
+    if calibrated.outside is None:
+        return float((probabilities.argmax(1) == true).mean())
+    scores = probabilities.copy()
+    scores[:, calibrated.outside] = -1
+    decided = np.where(scores.max(1) >= calibrated.threshold, scores.argmax(1), calibrated.outside)
+    return float((decided == true).mean())
 
 
 def _write_adapter(folder: Path, adapters: dict[str, torch.Tensor], classes: torch.Tensor, bias: torch.Tensor) -> None:

@@ -1,28 +1,39 @@
 """One typed configuration a task: its fields are the flags, the YAML keys and the arguments of the Python call."""
 
+import math
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
 
 from headwater.errors import HeadwaterError
 
 METHODS = ("full", "lora", "head")
 PRECISIONS = ("auto", "bf16", "fp32")
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
 
-def _option(default: Any, help_text: str) -> Any:
-    return field(default=default, metadata={"help": help_text})
+def _option(default: Any, help_text: str, *, path: bool = False) -> Any:
+    """A field with its help; `path`: its value is a file or folder, and so is its flag's (click.Path)."""
+    return field(default=default, metadata={"help": help_text, "path": path})
 
 
 @dataclass(frozen=True, kw_only=True)
 class TuneConfig:
     """What every task shares. Learning rates were chosen on a validation part of banking77 with minilm."""
 
-    train: str | None = _option(None, "training file: csv, tsv, jsonl or parquet")
-    valid: str | None = _option(None, "validation file; without one a stratified tenth of the training file is used")
-    test: str | None = _option(None, "test file, scored once at the end")
-    output: str = _option("", "run folder: run.json, report.json, checkpoints/, bundle/")
-    base: str = _option("minilm", "catalog name, hub id, folder, or own bundle (run folder, name@version)")
+    train: str | None = _option(None, "training file: csv, tsv, jsonl or parquet", path=True)
+    valid: str | None = _option(
+        None, "validation file; without one a stratified tenth of the training file is used", path=True
+    )
+    test: str | None = _option(None, "test file, scored once at the end", path=True)
+    output: str = _option("", "run folder: run.json, report.json, checkpoints/, bundle/", path=True)
+    base: str = _option(
+        "auto",
+        "catalog name, hub id, folder, or own bundle (run folder, name@version); auto: minilm for English texts, "
+        "multilingual for others",
+    )
     method: str = _option("full", "full, lora (adapters of low rank, merged at the end), or head (frozen encoder)")
     epochs: int = _option(8, "passes over the training examples")
     learning_rate: float = _option(0.0, "peak learning rate; 0: 1e-4 for full, 1e-3 for lora, 1e-2 for head")
@@ -36,6 +47,7 @@ class TuneConfig:
     precision: str = _option("auto", "auto (bf16 where the processor has it), bf16 or fp32")
     patience: int = _option(3, "epochs without a better validation metric before stopping; 0: never stop early")
     validation_share: float = _option(0.1, "share of the training file used as validation when none is named")
+    group_column: str | None = _option(None, "column of what must not be torn apart by the validation split")
     lora_rank: int = _option(8, "rank of the adapters")
     lora_alpha: int = _option(16, "scale of the adapters: alpha / rank multiplies their product")
     lora_dropout: float = _option(0.05, "dropout before the adapters")
@@ -115,6 +127,16 @@ class BiEncoderConfig(TuneConfig):
         return self.learning_rate or {"full": 2e-5, "lora": 2e-4}[self.method]
 
 
+def validation_share(config: TuneConfig) -> float:
+    """The share that is split off for validation. Raises HeadwaterError when it is 0 although no file is named."""
+    if config.validation_share == 0:
+        raise HeadwaterError(
+            "--validation-share 0 leaves no example to choose the best epoch on; "
+            "give a share such as 0.1, or name a validation file (--valid)"
+        )
+    return config.validation_share
+
+
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
     if value not in allowed:
         raise HeadwaterError(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
@@ -134,15 +156,31 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def make_config(kind: type[TuneConfig], values: dict[str, Any], place: str) -> TuneConfig:
-    """A configuration from untyped values. Raises HeadwaterError naming an unknown key and `place`."""
+    """A configuration from untyped values, such as YAML's, which reads 1e-4 as a text.
+
+    Raises HeadwaterError naming `place`, the key and its value when a key is unknown or a value has the wrong type.
+    """
     known = {f.name for f in fields(kind)}
     unknown = sorted(set(values) - known)
     if unknown:
         raise HeadwaterError(f"{place}: unknown key {unknown[0]!r}; there are: {', '.join(sorted(known))}")
+    hints = get_type_hints(kind)
+    typed = {key: _typed(hints[key], value, f"{place}: {key}") for key, value in values.items()}
     try:
-        return kind(**values)
-    except TypeError as error:
+        return kind(**typed)
+    except HeadwaterError as error:
         raise HeadwaterError(f"{place}: {error}") from error
+
+
+def _typed(hint: Any, value: Any, name: str) -> Any:
+    wanted = next(part for part in get_args(hint) or (hint,) if part is not type(None))
+    try:
+        found = TypeAdapter(hint).validate_python(value)
+    except ValidationError as error:
+        raise HeadwaterError(f"{name} must be {_KINDS[wanted]}, not {value!r}") from error
+    if (isinstance(value, bool) and wanted is not bool) or (isinstance(found, float) and not math.isfinite(found)):
+        raise HeadwaterError(f"{name} must be {_KINDS[wanted]}, not {value!r}")
+    return found
 
 
 def resolved(config: TuneConfig) -> dict[str, Any]:

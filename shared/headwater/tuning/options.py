@@ -30,7 +30,8 @@ def config_options(kind: type[TuneConfig]) -> Callable[[Command], Command]:
 
         decorated: Command = run
         for option in reversed(fields(kind)):
-            decorated = _flag(option.name, hints[option.name], option.default, option.metadata["help"])(decorated)
+            kind_of_value = click.Path() if option.metadata["path"] else _plain(hints[option.name])
+            decorated = _flag(option.name, kind_of_value, option.default, option.metadata["help"])(decorated)
         file_option = click.option(
             "--config", "config_file", type=click.Path(path_type=Path), help="YAML file with these keys"
         )
@@ -41,13 +42,12 @@ def config_options(kind: type[TuneConfig]) -> Callable[[Command], Command]:
     return decorate
 
 
-def _flag(name: str, hint: Any, default: Any, help_text: str) -> Callable[[Command], Command]:
-    base = _plain(hint)
+def _flag(name: str, kind: Any, default: Any, help_text: str) -> Callable[[Command], Command]:
     shown = "" if default in (None, "", MISSING) else f"  [default: {default}]"
     flag = "--" + name.replace("_", "-")
-    if base is bool:
+    if kind is bool:
         return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=help_text + shown)
-    return click.option(flag, name, type=base, default=None, help=help_text + shown)
+    return click.option(flag, name, type=kind, default=None, help=help_text + shown)
 
 
 def _plain(hint: Any) -> Any:

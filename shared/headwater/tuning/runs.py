@@ -3,6 +3,7 @@
 import json
 import shutil
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,14 @@ from typing import Any
 from headwater import __version__
 from headwater.bundles import Bundle
 from headwater.bundles.bundle import open_bundle
-from headwater.errors import Conflict, HeadwaterError, NotFound
+from headwater.data import RowProblem
+from headwater.errors import Conflict, HeadwaterError, NotFound, Unavailable
 from headwater.models import BaseModel, resolve_base
 from headwater.models.description import read_description
 from headwater.settings import Settings
 from headwater.tuning.config import TuneConfig, resolved
+
+_SHOWN_PROBLEMS = 20
 
 
 @dataclass(frozen=True)
@@ -28,7 +32,10 @@ class Run:
 
 
 def open_run_folder(config: TuneConfig, fingerprint: str) -> Path:
-    """Make or reopen `config.output`. Raises Conflict when it holds a finished run or one with other settings."""
+    """Make or reopen `config.output`. Raises Conflict when it holds a finished run or one with other settings.
+
+    A run that failed before its first checkpoint leaves nothing to go on with; its folder counts as new.
+    """
     if not config.output:
         raise HeadwaterError("name a folder for the run: --output runs/my-run")
     folder = Path(config.output)
@@ -38,15 +45,17 @@ def open_run_folder(config: TuneConfig, fingerprint: str) -> Path:
         stored = json.loads(state.read_text())
         if (folder / "bundle" / "manifest.json").is_file():
             raise Conflict(f"{folder} holds a finished run; name another --output or remove it")
-        if {key: stored.get(key) for key in wanted} != json.loads(json.dumps(wanted)):
+        if {key: stored.get(key) for key in wanted} == json.loads(json.dumps(wanted)):
+            return folder
+        if any((folder / "checkpoints").glob("last*/state.json")):
             raise Conflict(
                 f"{folder} holds an interrupted run with other settings or data; "
                 "repeat the former command to resume it, name another --output, or remove it"
             )
-        return folder
-    folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.iterdir()):
-        raise Conflict(f"{folder} is not empty and holds no run; name another --output")
+    else:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise Conflict(f"{folder} is not empty and holds no run; name another --output")
     write_json(state, {**wanted, "state": "running", "code_version": __version__, "started": time.time()})
     return folder
 
@@ -75,7 +84,20 @@ def find_base(reference: str, settings: Settings) -> BaseModel:
         if not (bundle.path / "torch" / "config.json").is_file():
             raise NotFound(f"the bundle {reference} carries no weights to tune further (no torch/ folder)")
         return read_description(bundle.path / "torch")
-    return resolve_base(reference, settings)
+    try:
+        return resolve_base(reference, settings)
+    except (NotFound, Unavailable) as error:
+        if "/" not in reference:
+            raise
+        raise type(error)(f"there is no folder {reference}; as a model of the hub: {error}") from error
+
+
+def say_problems(problems: Sequence[RowProblem], say: Callable[[str], None]) -> None:
+    """Name the rows that could not be used: the first ones, then how many more."""
+    for problem in problems[:_SHOWN_PROBLEMS]:
+        say(f"not used: {problem}")
+    if len(problems) > _SHOWN_PROBLEMS:
+        say(f"not used: {len(problems) - _SHOWN_PROBLEMS} more rows; report.json names them")
 
 
 def _is_registered(reference: str, settings: Settings) -> bool:

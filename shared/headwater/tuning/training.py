@@ -51,9 +51,10 @@ class Cost:
     memory_mb: int
 
     def __str__(self) -> str:
+        duration = f"about {self.minutes:.1f} minutes" if self.minutes >= 1 else "under a minute"
         return (
             f"{self.examples} examples, {self.tokens} tokens an epoch, {self.steps} steps, "
-            f"about {self.minutes:.1f} minutes, {self.memory_mb} MB of memory"
+            f"{duration}, {self.memory_mb} MB of memory"
         )
 
 
@@ -135,9 +136,9 @@ def train(task: Task, config: TuneConfig, folder: Path, progress: Progress) -> O
     run = _Run(task, config, folder)
     with _interruption() as stop:
         for epoch in range(run.start.epoch, config.epochs):
-            run.epoch(epoch, progress, stop)
             if run.is_over(epoch):
                 break
+            run.epoch(epoch, progress, stop)
     run.restore_best()
     return run.outcome
 
@@ -151,7 +152,12 @@ class _Run:
         self.rates = [group["lr"] for group in self.optimiser.param_groups]
         self.start = load_checkpoint(self.folder, task.model, self.optimiser) or Checkpoint()
         self.outcome = Outcome(
-            self.start.metrics, self.start.losses, self.start.best_epoch, self.start.step, resumed_at=self.start.step
+            self.start.metrics,
+            self.start.losses,
+            self.start.best_epoch,
+            self.start.step,
+            self.start.seconds,
+            resumed_at=self.start.step,
         )
         self.update = self.start.update
         self.saved = time.monotonic()
@@ -180,8 +186,6 @@ class _Run:
         if metric > max(self.outcome.metrics[:-1], default=-math.inf):
             self.outcome.best_epoch = epoch + 1
             save_weights(self.folder / "best.safetensors", self.task.model)
-        self.outcome.seconds += time.monotonic() - self.began
-        self.began = time.monotonic()
         self._save(epoch + 1, 0, self.outcome.steps, 0.0)
         if stop.is_set():
             raise KeyboardInterrupt
@@ -224,14 +228,25 @@ class _Run:
 
     def _save(self, epoch: int, batch: int, step: int, loss_sum: float) -> None:
         outcome = self.outcome
+        outcome.seconds += time.monotonic() - self.began
+        self.began = time.monotonic()
         state = Checkpoint(
-            epoch, batch, step, self.update, loss_sum, outcome.best_epoch, outcome.metrics, outcome.losses
+            epoch,
+            batch,
+            step,
+            self.update,
+            loss_sum,
+            outcome.best_epoch,
+            outcome.metrics,
+            outcome.losses,
+            outcome.seconds,
         )
         save_checkpoint(self.folder, state, self.task.model, self.optimiser)
         self.saved = time.monotonic()
 
-    def is_over(self, epoch: int) -> bool:
-        return 0 < self.config.patience <= epoch + 1 - self.outcome.best_epoch
+    def is_over(self, epochs: int) -> bool:
+        """Whether patience is at its end after so many epochs; also of a run that was interrupted then."""
+        return 0 < self.config.patience <= epochs - self.outcome.best_epoch
 
     def restore_best(self) -> None:
         from headwater.tuning.checkpoints import load_weights

@@ -96,6 +96,60 @@ def test_quoted_cells_hold_delimiters_quotes_and_line_breaks(tmp_path: Path) -> 
     assert as_pairs(path) == rows
 
 
+@pytest.mark.parametrize("later", ["", 't200,"a quoted, text"\n', '"t200",b\n', 't200,"b\n'])
+def test_a_quote_that_never_closes_is_named_and_the_rows_after_it_are_read(tmp_path: Path, later: str) -> None:
+    rows = [f't{n},"a' if n == 10 else f"t{n},{'ab'[n % 2]}" for n in range(1, 200)]
+    path = write(tmp_path / "a.csv", "text,label\n" + "\n".join(rows) + "\n" + later)
+    result = read_texts(path)
+    named = [str(problem) for problem in result.problems]
+    assert named[0] == f"{path}:10: a quote opened in row 10 (line 11) was never closed"
+    assert len(named) == 1 + (later == 't200,"b\n')
+    assert [e.text for e in result.examples if e.text != "t200"] == [f"t{n}" for n in range(1, 200) if n != 10]
+    assert result.examples[-1].source == ("a.csv:200" if later and len(named) == 1 else "a.csv:199")
+
+
+def test_a_cell_that_swallows_rows_up_to_a_fitting_quote_is_named(tmp_path: Path) -> None:
+    rows = ["t1,a", 't2,"b', *[f"t{n},a" for n in range(3, 60)], 't60,b"', "t61,a"]
+    result = read_texts(write(tmp_path / "a.csv", "text,label\n" + "\n".join(rows) + "\n"))
+    assert [problem.row for problem in result.problems] == [2]
+    assert len(result.examples) == 60
+
+
+def test_a_long_letter_in_quotes_stays_one_cell(tmp_path: Path) -> None:
+    letter = "\n".join(["Dear shop,", *["my parcel, which I ordered, is late", "and nobody answers"] * 40, "Jo"])
+    rows = [(letter, "complaint"), ("plain", "other")]
+    path = tmp_path / "a.csv"
+    with path.open("w", newline="", encoding="utf-8") as sink:
+        csv.writer(sink).writerows([("text", "label"), *rows])
+    assert as_pairs(path) == rows
+
+
+def test_a_quote_left_open_in_the_header_is_named(tmp_path: Path) -> None:
+    with pytest.raises(HeadwaterError, match=r"a quote opened in the header \(line 1\) was never closed"):
+        read_texts(write(tmp_path / "a.csv", 'text,"label\none,a\ntwo,b\n'))
+
+
+def test_a_label_with_a_line_break_is_a_problem_of_its_row(tmp_path: Path) -> None:
+    result = read_texts(write(tmp_path / "a.csv", 'text,label\none,"a\nb"\ntwo,b\n'))
+    assert [(p.row, p.reason.split(";")[0]) for p in result.problems] == [
+        (1, "column 'label' holds a line break ('a\\nb')")
+    ]
+    assert [e.text for e in result.examples] == ["two"]
+
+
+@pytest.mark.parametrize("first", ["sep=;\r\n", '"sep=;"\n'])
+def test_the_line_in_which_excel_names_its_separator_is_skipped(tmp_path: Path, first: str) -> None:
+    assert as_pairs(write(tmp_path / "a.csv", first + table([("one, two", "a"), ("x", "b")], ";"))) == [
+        ("one, two", "a"),
+        ("x", "b"),
+    ]
+
+
+def test_japanese_csv_from_a_spreadsheet_is_not_taken_for_chinese(tmp_path: Path) -> None:
+    rows = [("返金にはどのくらい時間がかかりますか", "返金"), ("荷物はどこにありますか", "配送")]
+    assert as_pairs(write(tmp_path / "a.csv", table(rows), "cp932")) == rows
+
+
 def test_tsv_takes_quotes_as_they_stand(tmp_path: Path) -> None:
     rows = [('5" tent pegs', "product"), ('"quoted', "other")]
     assert as_pairs(write(tmp_path / "a.tsv", table(rows, "\t"))) == rows

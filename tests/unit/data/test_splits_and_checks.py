@@ -40,6 +40,21 @@ def test_class_with_two_texts_is_never_taken_away_from_the_rest() -> None:
         assert part
 
 
+def test_small_classes_have_a_text_on_each_side() -> None:
+    rest, part = split_stratified(examples({"a": 4, "b": 3, "pair": 2, "rare": 1}), 0.1)
+    assert Counter(e.label for e in part) == {"a": 1, "b": 1, "pair": 1}
+    assert {e.label for e in rest} == {"a", "b", "pair", "rare"}
+
+
+def test_no_label_is_taken_away_from_the_rest_by_texts_with_several() -> None:
+    # "both" stands only beside the rarer labels, whose strata are drawn one after the other.
+    rows = [TextExample(f"{name} {n}", (name, "both") if n else (name,)) for name in "abc" for n in range(2)]
+    for seed in range(20):
+        rest, part = split_stratified(rows, 0.5, seed)
+        assert {label for e in rest for label in e.labels} == {"a", "b", "c", "both"}
+        assert part
+
+
 def test_split_depends_on_the_seed_and_neither_on_order_nor_on_other_rows() -> None:
     rows = examples({"a": 60, "b": 60})
     shuffled = random.Random(5).sample(rows, len(rows))
@@ -73,6 +88,20 @@ def test_grouped_split_moves_whole_groups() -> None:
     assert len({e.group for e in part}) == 3
     assert not {e.group for e in rest} & {e.group for e in part}
     assert split_grouped(rows, 0.3, seed=1) == (rest, part)
+
+
+def test_grouped_split_keeps_every_label_in_the_rest_where_groups_allow_it() -> None:
+    rows = [TextExample(f"t{n}", ("only here" if n % 10 == 3 else "a",), f"g{n % 10}") for n in range(100)]
+    for seed in range(20):
+        rest, part = split_grouped(rows, 0.5, seed)
+        assert "only here" in {e.label for e in rest}
+        assert len({e.group for e in part}) == 5
+
+
+def test_pairs_are_split_by_their_groups() -> None:
+    rest, part = split_grouped([PairExample(f"q{n}", "p", group=f"g{n % 4}") for n in range(20)], 0.25)
+    assert {e.group for e in rest} | {e.group for e in part} == {"g0", "g1", "g2", "g3"}
+    assert not {e.group for e in rest} & {e.group for e in part}
 
 
 def test_grouped_split_refuses_what_leaves_one_side_empty() -> None:
@@ -145,6 +174,14 @@ def test_label_that_training_lacks_is_refused_with_its_place(part: str) -> None:
     strange = [TextExample("t", ("a",), None, "v.csv:1"), TextExample("u", ("zebra",), None, "v.csv:2")]
     with pytest.raises(HeadwaterError, match=r"training has not: 'zebra' \(1\); the first is at v\.csv:2"):
         check_examples(examples({"a": 3, "b": 3}), **{part: strange})
+
+
+def test_out_of_scope_label_may_lack_training_examples_and_must_occur_somewhere() -> None:
+    train = examples({"a": 6, "b": 6})
+    outside = [TextExample("weather", ("oos",), None, "v.csv:1")]
+    assert check_examples(train, outside, outside, out_of_scope="oos").valid == 1
+    with pytest.raises(HeadwaterError, match="no training or validation example has the out-of-scope label 'oss'"):
+        check_examples(train, outside, out_of_scope="oss")
 
 
 def test_duplicates_contradictions_leaks_and_small_classes_are_reported() -> None:

@@ -8,12 +8,14 @@ from headwater.evaluation import (
     bootstrap_interval,
     choose_threshold,
     expected_calibration_error,
+    fit_rejection,
     fit_temperature,
     paired_bootstrap,
     reliability,
     scope_score,
     sigmoid,
     softmax,
+    with_rejection,
 )
 
 
@@ -42,6 +44,36 @@ def test_temperature_mends_calibration_and_changes_no_prediction() -> None:
         errors.append(expected_calibration_error(probabilities.max(1), probabilities.argmax(1) == true))
     assert errors[0] > 0.2
     assert errors[1] < 0.03
+
+
+def test_rejection_level_raises_only_what_lies_below_it() -> None:
+    logits = np.array([[3.0, 1.0, -50.0], [3.0, 1.0, 40.0]], np.float32)
+    raised = with_rejection(logits, 2, 2.0)
+    assert raised[:, :2].tolist() == logits[:, :2].tolist()
+    assert raised[:, 2] == pytest.approx([2.0, 40.0])
+    assert with_rejection(np.array([[0.0, 2.0]], np.float32), 1, 2.0)[0, 1] == pytest.approx(2 + np.log(2))
+    assert logits[0, 2] == -50.0
+
+
+def test_fitted_rejection_tells_far_texts_from_near_ones_where_softmax_cannot() -> None:
+    # Every text favours one class by the same distance; only in-scope texts are near that class.
+    generator = np.random.default_rng(0)
+    true = np.repeat([0, 1, 2, 3], 500)
+    inside = true != 3
+    logits = generator.normal(0, 0.5, (2000, 4)).astype(np.float32)
+    logits[np.arange(2000), np.where(inside, true, generator.integers(0, 3, 2000))] += 6
+    logits[~inside] -= 5
+    logits[:, 3] -= 4  # the out-of-scope class itself has learnt nothing
+    areas = []
+    level, temperature = fit_rejection(logits, true, 3)
+    for used in (logits, with_rejection(logits, 3, level)):
+        probabilities = softmax(used, temperature)
+        areas.append(area_under_roc(probabilities[:, :3].max(1), inside))
+    assert areas[0] < 0.7
+    assert areas[1] > 0.99
+    assert 1.5 < level < 5.5  # between the best logits of the two kinds, 1 and 6
+    kept = probabilities.argmax(1)
+    assert expected_calibration_error(probabilities.max(1), kept == true) < 0.02
 
 
 def test_calibration_error_worked_out_by_hand() -> None:

@@ -1,5 +1,6 @@
 """Tuning a bi-encoder: it learns, mines negatives that are not answers, and exports an encoder that serves."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -70,6 +71,24 @@ def test_all_pairs_of_a_query_stay_on_one_side() -> None:
     assert len(rest) + len(part) == 40
     assert not {p.query for p in rest} & {p.query for p in part}
     assert len({p.query for p in part}) == 2
+
+
+def test_a_group_of_pairs_stands_on_one_side(tiny_base: BaseModel, tmp_path: Path, settings: Settings) -> None:
+    path = tmp_path / "grouped.csv"
+    rows = [f"question {n},passage {n},{'odd' if n % 2 else f'page {n}'}" for n in range(20)]
+    path.write_text("\n".join(["query,positive,page", *rows]) + "\n")
+    said: list[str] = []
+
+    config = config_for(tiny_base, path, tmp_path / "run", group_column="page", validation_share=0.6, epochs=1)
+    run = tune_bi_encoder(config, settings=settings, say=said.append)
+
+    sizes = json.loads((run.folder / "report.json").read_text())["data"]
+    assert (sizes["train"], sizes["valid"]) in ((4, 16), (13, 7))  # seven of eleven groups; ten odd pairs are one
+
+
+def test_pairs_of_one_query_cannot_be_split() -> None:
+    with pytest.raises(HeadwaterError, match=r"all 9 pairs have one query.*--valid"):
+        split_by_query([PairExample("q", f"p{n}") for n in range(9)], 0.1, 0)
 
 
 def test_too_few_pairs_are_refused(tiny_base: BaseModel, tmp_path: Path, settings: Settings) -> None:

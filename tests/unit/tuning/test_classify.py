@@ -22,7 +22,7 @@ from headwater.progress import Step
 from headwater.serving import load_classifier
 from headwater.settings import Settings
 from headwater.tuning.classification import ClassificationTask
-from headwater.tuning.classify import tune_classifier
+from headwater.tuning.classify import keep_apart, read_data, tune_classifier
 from headwater.tuning.config import ClassifyConfig
 from headwater.tuning.methods.lora import adapter_weights, merge_adapters
 from headwater.tuning.runs import find_base
@@ -47,6 +47,35 @@ def test_a_run_learns_and_its_bundle_serves_what_it_learnt(
     assert set(report["scores"]["validation"]["report"]["per_class"]) == {"billing", "delivery", "gear"}
     for picture in ("confusion.png", "reliability.png", "curve.png"):
         assert (tmp_path / "run" / picture).read_bytes().startswith(b"\x89PNG")
+
+
+def test_texts_outside_are_rejected_although_training_has_none(
+    tiny_base: BaseModel, labelled: Path, tmp_path: Path, settings: Settings
+) -> None:
+    outside = [f"{text} {number}" for number in range(10) for text in ("melody violin concert", "galaxy comet orbit")]
+    valid = tmp_path / "valid.csv"
+    valid.write_text(labelled.read_text() + "".join(f"{text},outside\n" for text in outside))
+    config = config_for(
+        tiny_base,
+        labelled,
+        tmp_path / "run",
+        valid=str(valid),
+        out_of_scope="outside",
+        out_of_scope_loss=0.05,
+        epochs=10,
+    )
+
+    run = tune_classifier(config, settings=settings)
+
+    manifest = run.bundle.manifest
+    assert manifest.labels == ("billing", "delivery", "gear", "outside")
+    assert manifest.rejection_logit is not None
+    scope = run.metrics["validation"]["scope"]
+    assert scope["in_scope_accuracy"] >= 0.9
+    assert scope["out_of_scope_recall"] >= 0.8
+    served = load_classifier(run.bundle)
+    assert sum(not found.in_scope for found in served.predict(outside)) / len(outside) >= 0.75
+    assert served.predict(["invoice refund card price"])[0].in_scope
 
 
 class _Stop(Exception):
@@ -192,6 +221,7 @@ def test_several_labels_a_text_are_learnt_with_their_own_thresholds(
         ("text,label\n", "gave no usable example"),
         ("text,label\na,x\nb,x\nc,x\n", "one"),
         ("text,kind\na,x\n", "no column 'label'"),
+        ("text,label\na,x\nb,y\nc,z\n", r"give at least two texts a class.*\(--valid\)"),
     ],
 )
 def test_what_cannot_be_trained_on_is_refused_before_training(
@@ -203,6 +233,66 @@ def test_what_cannot_be_trained_on_is_refused_before_training(
     with pytest.raises(HeadwaterError, match=message):
         tune_classifier(config_for(tiny_base, path, tmp_path / "run"), settings=settings)
     assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+def test_a_validation_share_of_nothing_is_refused_with_the_way_out(
+    tiny_base: BaseModel, labelled: Path, tmp_path: Path, settings: Settings
+) -> None:
+    with pytest.raises(HeadwaterError, match=r"--validation-share 0 leaves no example .*\(--valid\)"):
+        tune_classifier(config_for(tiny_base, labelled, tmp_path / "run", validation_share=0.0), settings=settings)
+
+
+def test_four_texts_a_class_are_enough_and_unusable_rows_are_named(
+    tiny_base: BaseModel, tmp_path: Path, settings: Settings
+) -> None:
+    path = tmp_path / "few.csv"
+    rows = [f"{word} text {n},{word}" for word in ("refund", "parcel", "tent") for n in range(4)]
+    path.write_text("\n".join(["text,label", *rows, ",tent", "too,many,cells"]) + "\n")
+    said: list[str] = []
+
+    run = tune_classifier(
+        replace(config_for(tiny_base, path, tmp_path / "run", epochs=1, method="head"), base="auto"),
+        settings=settings,
+        say=said.append,
+    )
+
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert report["scores"]["validation"]["examples"] == 3
+    assert report["data"]["problems"] == [
+        f"{path}:13: column 'text' is empty",
+        f"{path}:14: 3 columns where the header has 2",
+    ]
+    assert f"not used: {path}:13: column 'text' is empty" in said
+    assert run.bundle.manifest.config["base"] == run.bundle.manifest.base == "minilm"
+    assert "under a minute" in next(line for line in said if line.startswith("cost:"))
+
+
+def test_a_group_stands_on_one_side_of_the_validation_split(
+    tiny_base: BaseModel, tmp_path: Path, settings: Settings
+) -> None:
+    path = tmp_path / "grouped.csv"
+    rows = [f"{'tent' if n % 2 else 'refund'} text {n},{n % 2},customer {n // 10}" for n in range(100)]
+    path.write_text("\n".join(["text,label,who", *rows]) + "\n")
+    config = config_for(tiny_base, path, tmp_path / "run", group_column="who", validation_share=0.2)
+
+    data = keep_apart(read_data(config), config)
+
+    assert len({e.group for e in data.valid}) == 2
+    assert len({e.group for e in data.train}) == 8
+    assert not {e.group for e in data.valid} & {e.group for e in data.train}
+
+
+def test_a_start_that_failed_leaves_the_folder_to_the_corrected_command(
+    tiny_base: BaseModel, labelled: Path, tmp_path: Path, settings: Settings
+) -> None:
+    with pytest.raises(HeadwaterError, match="no base model 'minlm'"):
+        tune_classifier(replace(config_for(tiny_base, labelled, tmp_path / "run"), base="minlm"), settings=settings)
+    with pytest.raises(HeadwaterError, match="longer than 4 tokens"):
+        tune_classifier(config_for(tiny_base, labelled, tmp_path / "run", max_length=4), settings=settings)
+
+    run = tune_classifier(config_for(tiny_base, labelled, tmp_path / "run", epochs=1), settings=settings)
+
+    assert run.bundle.manifest.kind == "classifier"
 
 
 def test_a_label_that_only_the_test_file_has_is_named(
@@ -251,7 +341,8 @@ def test_ctrl_c_keeps_a_checkpoint_and_the_same_command_goes_on(
     command = [sys.executable, "-m", "headwater.cli.main", "tune", "classify", "--train", str(labelled)]
     command += ["--base", str(tiny_base.path), "--output", str(folder), "--threads", "1", "--precision", "fp32"]
     environment = {**os.environ, "HEADWATER_HOME": str(settings.home)}
-    process = subprocess.Popen([*command, "--epochs", "300"], env=environment, stderr=subprocess.PIPE, text=True)
+    command += ["--epochs", "100", "--patience", "0"]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not (folder / "checkpoints" / "last" / "state.json").is_file():
         assert process.poll() is None, process.stderr and process.stderr.read()
@@ -265,4 +356,9 @@ def test_ctrl_c_keeps_a_checkpoint_and_the_same_command_goes_on(
     done = json.loads((folder / "checkpoints" / "last" / "state.json").read_text())["step"]
     other = subprocess.run([*command, "--epochs", "2"], env=environment, capture_output=True, text=True, check=False)
     assert "interrupted run with other settings" in other.stderr
-    assert done > 0
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    assert f"went on from step {done}" in again.stderr
+    curve = json.loads((folder / "report.json").read_text())["curve"]
+    assert len(curve["metric"]) == 100
+    assert 0 < done < curve["steps"]

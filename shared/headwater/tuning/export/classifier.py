@@ -14,7 +14,7 @@ from headwater.bundles import Bundle, Manifest, write_bundle
 from headwater.models import BaseModel
 from headwater.tuning.encoding import load_tokenizer, save_backbone
 from headwater.tuning.export.encoder import KEEP_FLOAT, check_parity, run_graph
-from headwater.tuning.export.graph import cpu_flags, export_graph, quantise
+from headwater.tuning.export.graph import cpu_flags, export_graph, quantise, separate_table
 from headwater.tuning.runs import write_json
 
 # int8 is served when it costs at most this much of the validation metric.
@@ -84,6 +84,7 @@ def export_classifier(
             files["model.int8.onnx"] = small_path
         if with_float or not accepted:
             files["model.onnx"] = plain_path
+        files |= separate_table(folder / manifest.model)
         if with_weights:
             save_backbone(backbone, base, folder / "torch")
             files |= {f"torch/{path.name}": path for path in (folder / "torch").iterdir()}

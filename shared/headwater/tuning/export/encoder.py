@@ -15,7 +15,7 @@ from headwater.models import BaseModel
 from headwater.serving.batches import run_in_batches
 from headwater.serving.session import open_session
 from headwater.tuning.encoding import SentenceEncoder, load_backbone, load_tokenizer, save_backbone
-from headwater.tuning.export.graph import cpu_flags, export_graph, quantise
+from headwater.tuning.export.graph import cpu_flags, export_graph, quantise, separate_table
 from headwater.tuning.runs import write_json
 
 # int8 may turn a vector by about 8 degrees; beyond it the float model is served. Measured on STS-like texts: minilm
@@ -73,6 +73,8 @@ def export_encoder(
             files["model.int8.onnx"] = folder / "model.int8.onnx"
             if not with_float:
                 files.pop("model.onnx")
+        served = "model.int8.onnx" if accepted else "model.onnx"
+        files |= separate_table(folder / served)
         if with_weights:
             save_backbone(model.backbone, base, folder / "torch")
             files |= {f"torch/{path.name}": path for path in (folder / "torch").iterdir()}
@@ -80,7 +82,7 @@ def export_encoder(
             files["report.json"] = write_json(folder / "report.json", report)
         manifest = Manifest(
             kind="encoder",
-            model="model.int8.onnx" if accepted else "model.onnx",
+            model=served,
             base=base.name,
             base_sha256=base.sha256,
             language=base.language,

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 # Above this many rows the word table outweighs the transformer; it is then stored as int8.
 _LARGE_VOCABULARY = 60_000
 _OPSET = 17
+# Above this size an initializer is a word table (MiniLM's has 47 MB; MPNet's largest weight of a layer 9 MB).
+_TABLE_BYTES = 16_000_000
 
 
 class Int8Table(nn.Module):
@@ -109,6 +111,24 @@ def quantise(source: Path, target: Path, keep_float: tuple[str, ...] = ()) -> No
         nodes_to_exclude=excluded,
         extra_options={"MatMulConstBOnly": True, "DefaultTensorType": onnx.TensorProto.FLOAT},
     )
+
+
+def separate_table(path: Path) -> dict[str, Path]:
+    """Move the word table of the graph at `path` into a file beside it; returns the graph's files by name.
+
+    ONNX Runtime maps such a file into memory: of a table only the rows of words in use become resident.
+    """
+    import onnx
+
+    data = path.with_name(f"{path.name}.data")
+    onnx.save_model(
+        onnx.load(str(path)),
+        str(path),
+        save_as_external_data=True,
+        location=data.name,
+        size_threshold=_TABLE_BYTES,
+    )
+    return {file.name: file for file in (path, data) if file.exists()}
 
 
 def cpu_flags() -> tuple[str, ...]:
