@@ -34,7 +34,8 @@ class Service:
         self._context.engine(DATABASE)
         self._encoders = open_encoders(self._context.registry, self.settings.threads)
         answerer = self.answerer(None)
-        for question in ("How long does delivery take?", "配送需要多久？"):
+        # The first is long enough for the language identifier, which is loaded for such texts alone.
+        for question in ("How long does standard delivery take?", "配送需要多久？"):
             answerer.answer(question)
 
     def index(self, site: str | None) -> Index:

@@ -8,19 +8,20 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from headwater.bundles import Registry
-from headwater.errors import Unavailable
+from headwater.errors import HeadwaterError, Unavailable
 from headwater.retrieval import Index, Weights
-from headwater.serving import Classifier, Encoder, Live, load_classifier, load_encoder
+from headwater.serving import Classifier, Encoders, Live, load_classifier
 from headwater.settings import Settings
 from support_bot.answering import Answerer, Models
 from support_bot.extraction import Calibration
 from support_bot.slots import Vocabulary
-from support_bot.templates import read_templates
+from support_bot.templates import Template, read_templates
 
 # Language group → the registry's name of its encoder; "*" is every language without one of its own.
 ENCODERS = {"en": "support-encoder-en", "*": "support-encoder-multilingual"}
 INTENTS = {"en": "support-intents-en", "zh": "support-intents-zh"}
 DATABASE = "support"
+INTENTS_FILE = "intents.toml"
 
 
 def package_folder(name: str) -> Path:
@@ -28,24 +29,25 @@ def package_folder(name: str) -> Path:
     return Path(str(files("support_bot") / name))
 
 
-def load_encoders(registry: Registry, threads: int = 0) -> dict[str, Encoder]:
-    """The encoders in production. Raises Unavailable before the first set-up."""
-    found = {}
-    for group, name in ENCODERS.items():
-        version = registry.production(name)
-        if version is None:
+def open_encoders(registry: Registry, threads: int = 0) -> dict[str, Encoders]:
+    """The encoders of each language group, to share between sites. Raises Unavailable before the first set-up."""
+    for name in ENCODERS.values():
+        if registry.production(name) is None:
             raise Unavailable(f"the model {name} is not prepared yet; run: headwater support prepare")
-        found[group] = load_encoder(registry.open(version), threads)
-    return found
+    return {group: Encoders(registry, name, threads) for group, name in ENCODERS.items()}
 
 
-def open_index(engine: sa.Engine, site: str, encoders: Mapping[str, Encoder]) -> Index:
+def open_index(engine: sa.Engine, site: str, encoders: Mapping[str, Encoders]) -> Index:
     """The site's index with the fusion weights of `starter/fusion.json`."""
     return Index(engine, site, encoders, fusion_weights())
 
 
 def fusion_weights() -> dict[str, Weights]:
-    """The weight of BM25 by language group, fitted on sample questions."""
+    """The weight of BM25 by language group, fitted on sample questions with the base encoders.
+
+    These and the calibrations stay as they are when another encoder is promoted: one whose cosines lie elsewhere than
+    its predecessor's needs `headwater support fit` again.
+    """
     path = package_folder("starter") / "fusion.json"
     stored = json.loads(path.read_text()) if path.is_file() else {}
     return {group: Weights(float(value)) for group, value in stored.items()}
@@ -60,24 +62,38 @@ def calibrations() -> dict[str, Calibration]:
     return {group: Calibration(**stored[group]) if group in stored else default for group in ENCODERS}
 
 
-def open_answerer(settings: Settings, registry: Registry, index: Index, encoders: Mapping[str, Encoder]) -> Answerer:
+def open_answerer(settings: Settings, registry: Registry, index: Index) -> Answerer:
     """The answerer of the index's site; intent models are taken up live when they are promoted."""
 
     def load(bundle: object) -> Classifier:
         return load_classifier(bundle, settings.threads)  # type: ignore[arg-type]
 
     intents = {language: Live(registry, name, load) for language, name in INTENTS.items()}
-    sample = package_folder("sample_data")
-    return Answerer(
-        index,
-        Models(encoders, intents),
-        read_templates(sample / "intents.toml"),
-        calibrations(),
-        read_vocabulary(sample / "vocabulary.json"),
-        settings.max_question_characters,
-    )
+    templates, vocabulary = open_templates(settings, index.site)
+    return Answerer(index, Models(intents), templates, calibrations(), vocabulary, settings.max_question_characters)
+
+
+def open_templates(settings: Settings, site: str) -> tuple[dict[tuple[str, str], Template], Vocabulary | None]:
+    """The site's answer templates and names of slots: its own, else those of the sample shop where that is shown.
+
+    Its own lie in `HEADWATER_HOME/sites/<site>/` as `intents.toml` and `vocabulary.json`. Every site has the general
+    ones (greeting, thanks, a person) besides. Raises HeadwaterError when a file is malformed.
+    """
+    templates = read_templates(package_folder("texts") / "intents.toml")
+    folder = settings.home / "sites" / site
+    if not (folder / INTENTS_FILE).is_file():
+        if not settings.demo or site != settings.site:
+            return templates, None
+        folder = package_folder("sample_data")
+    return templates | read_templates(folder / INTENTS_FILE), read_vocabulary(folder / "vocabulary.json")
 
 
 def read_vocabulary(path: Path) -> Vocabulary | None:
-    """Names that fill slots, {slot: {name: value}}."""
-    return Vocabulary(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+    """Names that fill slots, {slot: {name: value}}; None without the file. Raises HeadwaterError when malformed."""
+    if not path.is_file():
+        return None
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return Vocabulary({slot: {name: value + "" for name, value in names.items()} for slot, names in values.items()})
+    except (ValueError, AttributeError, TypeError) as error:
+        raise HeadwaterError(f'{path} must hold {{"slot": {{"name as written": "value"}}}}: {error}') from error

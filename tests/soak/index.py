@@ -1,4 +1,5 @@
-"""Property of the index: after any add, update, delete, reload or kill -9, never a stale and never a lost hit.
+"""Property of the index: after any add, update, delete, reload, promotion of an encoder or kill -9, never a stale and
+never a lost hit, and never a question compared with vectors of another encoder.
 
 A writer process makes each change; now and then it is killed at a random moment, and started again. A reader in this
 process checks after every step against a plain dictionary. `python tests/soak/index.py` runs the full size and keeps
@@ -28,28 +29,48 @@ from headwater.settings import Settings
 from headwater.storage.engine import open_engine
 
 FULL = 10_000
+REEMBED = "*reembed*"
 _WORDS = "tent stove boot lamp rope map axe sock 帐篷 登山鞋 炉子 地图 绳子 refund 退款 parcel 配送".split()
 
 
 class TermEmbedder:
-    """Deterministic: hashed terms as a unit vector."""
+    """Deterministic: hashed terms as a unit vector, in a space of its name's own."""
 
-    id = "terms"
     dimension = 48
+
+    def __init__(self, name: str) -> None:
+        self.id = name
 
     def encode(self, texts: Sequence[str], kind: str = "plain") -> NDArray[np.float32]:
         rows = np.full((len(texts), self.dimension), 1e-3, np.float32)
         for number, text in enumerate(texts):
             for term in tokenise(text):
-                rows[number, int(hashlib.md5(term.encode()).hexdigest(), 16) % self.dimension] += 1
+                rows[number, int(hashlib.md5(f"{self.id} {term}".encode()).hexdigest(), 16) % self.dimension] += 1
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+class Versions:
+    """Two embedders; the one in production is named by a file, for all processes."""
+
+    def __init__(self, home: Path) -> None:
+        self._file = home / "production"
+        self._embedders = {name: TermEmbedder(name) for name in ("even", "odd")}
+
+    def current_id(self) -> str:
+        return self._file.read_text() if self._file.exists() else "even"
+
+    def get(self, embedder_id: str) -> TermEmbedder:
+        return self._embedders[embedder_id]
+
+    def promote(self) -> None:
+        self._file.write_text("odd" if self.current_id() == "even" else "even")
 
 
 def open_index(home: Path) -> Index:
     engine = open_engine(Settings(home=home), "support")
     metadata.create_all(engine)
     # Ranked by words alone: a text's mark is a word of its own, so its document must come first.
-    return Index(engine, "shop", {"*": TermEmbedder()}, {"*": Weights(1.0)})
+    return Index(engine, "shop", {"*": Versions(home)}, {"*": Weights(1.0)})
 
 
 def write(home: Path) -> None:
@@ -57,7 +78,10 @@ def write(home: Path) -> None:
     index = open_index(home)
     for line in sys.stdin:
         name, text = json.loads(line)
-        index.apply([Upsert(Document(name, text)) if text else Delete(name)], actor="soak")
+        if name == REEMBED:
+            index.reembed()
+        else:
+            index.apply([Upsert(Document(name, text)) if text else Delete(name)], actor="soak")
         print("done", flush=True)
 
 
@@ -102,7 +126,8 @@ class Writer:
 def run(steps: int, seed: int, home: Path) -> dict[str, Any]:
     """Random steps; raises AssertionError naming the step at the first stale or lost hit."""
     generator = random.Random(seed)
-    counts = {"add": 0, "update": 0, "delete": 0, "reload": 0, "kill": 0, "kill before commit": 0}
+    counts = {"add": 0, "update": 0, "delete": 0, "reload": 0, "promote": 0, "reembed": 0}
+    counts |= {"kill": 0, "kill before commit": 0}
     truth: dict[str, str] = {}
     dead: list[str] = []
     serial = 0
@@ -110,12 +135,16 @@ def run(steps: int, seed: int, home: Path) -> dict[str, Any]:
     try:
         for step in range(steps):
             action = generator.choices(("add", "update", "delete", "reload"), (40, 25, 25, 10))[0]
+            if generator.random() < 0.03:
+                action = generator.choice(("promote", "reembed"))
             if action == "reload":
                 reader = open_index(home)
+            elif action in ("promote", "reembed"):
+                counts["kill"] += _change_encoder(action, Versions(home), writer, generator)
             elif action == "add" or not truth:
                 action, serial = "add", serial + 1
             name = f"d{serial}" if action == "add" else generator.choice(sorted(truth)) if truth else ""
-            if action != "reload":
+            if action in ("add", "update", "delete"):
                 serial += action == "update"
                 text = "" if action == "delete" else _text(generator, f"u{serial}x{step}")
                 kill_after = generator.uniform(0.0, 0.004) if generator.random() < 0.02 else None
@@ -137,6 +166,14 @@ def run(steps: int, seed: int, home: Path) -> dict[str, Any]:
     return counts
 
 
+def _change_encoder(action: str, versions: Versions, writer: Writer, generator: random.Random) -> bool:
+    """Promote the other encoder, or embed anew; whether the writer was killed doing so, which must change nothing."""
+    if action == "promote":
+        versions.promote()
+        return False
+    return not writer.apply(REEMBED, "", generator.uniform(0.0, 0.02) if generator.random() < 0.3 else None)
+
+
 def _text(generator: random.Random, mark: str) -> str:
     words = generator.choices(_WORDS, k=generator.randint(3, 40))
     return f"{mark} " + " ".join(words) + "。"
@@ -153,13 +190,16 @@ def _stored(index: Index, name: str) -> str | None:
 def _check(reader: Index, truth: dict[str, str], dead: list[str], generator: random.Random, step: int) -> None:
     if truth:
         name = generator.choice(sorted(truth))
-        hits = reader.search(_mark(truth[name]), 1)
-        assert any(h.chunk.document_id == name for h in hits), f"step {step}: {name} is lost"
+        found = reader.look_up(_mark(truth[name]), 1, "en")
+        assert any(h.chunk.document_id == name for h in found.hits), f"step {step}: {name} is lost"
+        question, passage = found.embedder.encode([_mark(truth[name]), truth[name]])
+        cosine = float(question @ passage)
+        assert abs(found.hits[0].cosine - cosine) < 2e-3, f"step {step}: {name} has a vector of another encoder"
     if dead:
         mark = generator.choice(dead[-50:])
         stale = [hit for hit in reader.search(mark, 10) if mark in hit.chunk.text.split()]
         assert not stale, f"step {step}: {mark} is stale: {stale[0].chunk.document_id}"
-    assert len(reader._groups["*"].vectors) == len(reader._rows), f"step {step}: vectors and rows differ"
+    assert len(reader) == len(reader._groups["*"].vectors), f"step {step}: vectors and rows differ"
     live = set(truth) | {"warm"}
     strange = {chunk.document_id for chunk in reader._rows.values()} - live
     assert not strange, f"step {step}: deleted documents are still searched: {sorted(strange)[:3]}"

@@ -1,7 +1,10 @@
 """The registry: name → versions → stage. A promotion is one transaction and one new generation number."""
 
+import hashlib
+import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,11 +14,13 @@ import sqlalchemy as sa
 
 from headwater.bundles.bundle import Bundle, open_bundle
 from headwater.bundles.tables import bundle_names, bundles
+from headwater.data import TextExample, read_texts
 from headwater.errors import Conflict, HeadwaterError, NotFound
 from headwater.settings import Settings
 from headwater.storage.columns import now
 
 CANDIDATE, PRODUCTION, ARCHIVED = "candidate", "production", "archived"
+_GATE = "gate-"
 
 
 @dataclass(frozen=True)
@@ -40,18 +45,30 @@ class Registry:
         self._engine = engine
         self.folder = folder
 
-    def add(self, name: str, bundle: Bundle, *, actor: str, gate_set: str | None = None) -> Version:
+    def add(
+        self,
+        name: str,
+        bundle: Bundle,
+        *,
+        actor: str,
+        gate: Sequence[TextExample] | None = None,
+        replace_gate: bool = False,
+    ) -> Version:
         """Register a bundle as the next candidate of `name`; its files are copied under the registry's folder.
 
-        The same bundle twice gives the version it already has.
+        The same bundle twice gives the version it already has. `gate`: the labelled texts that promotions of the name
+        are judged on, kept under the registry's folder too; Conflict when the name has others, unless `replace_gate`.
         """
         _check_name(name)
+        gate_file = None if gate is None else self._keep_gate(name, bundle, gate)
         target = self.folder / name / bundle.id
         if bundle.path.absolute() != target.absolute() and not target.exists():
             _copy(bundle.path, target)
         open_bundle(target)
         with self._engine.begin() as connection:
-            _hold_name(connection, name, gate_set)
+            _hold_name(connection, name)
+            if gate_file is not None:
+                _set_gate(connection, name, gate_file, replace_gate)
             of_name = sa.select(bundles.c.version).where(bundles.c.name == name).order_by(bundles.c.version.desc())
             number = connection.execute(of_name.where(bundles.c.bundle_id == bundle.id)).scalar()
             if number is None:
@@ -106,10 +123,45 @@ class Registry:
         """The version in production, or None."""
         return next((v for v in self.versions(name) if v.stage == PRODUCTION), None)
 
-    def gate_set(self, name: str) -> str | None:
-        """The labelled file that promotions of `name` are judged on, relative names under the registry's folder."""
+    def gate(self, name: str) -> list[TextExample]:
+        """The labelled texts that promotions of `name` are judged on; empty when it was given none.
+
+        Raises NotFound when their file is gone, HeadwaterError when it was altered.
+        """
         with self._engine.connect() as connection:
-            return connection.execute(sa.select(bundle_names.c.gate_set).where(bundle_names.c.name == name)).scalar()
+            stored = connection.execute(sa.select(bundle_names.c.gate_set).where(bundle_names.c.name == name)).scalar()
+        if stored is None:
+            return []
+        path = self.folder / stored
+        # Labels are lists in the file; a separator (which no label holds) lets rows without a label pass.
+        result = read_texts(path, label_separator="\n")
+        if path.name.startswith(_GATE) and path.name != _gate_name(path.read_bytes()):
+            raise HeadwaterError(
+                f"the gate set {path} was altered; give {name} one again: "
+                f"headwater registry add {name} BUNDLE --gate FILE --replace-gate"
+            )
+        return result.examples
+
+    def _keep_gate(self, name: str, bundle: Bundle, gate: Sequence[TextExample]) -> str:
+        """Write the gate set under its hash, after checks that need no lock; returns its place in the folder."""
+        if bundle.manifest.kind != "classifier":
+            raise HeadwaterError(
+                f"a bundle of kind {bundle.manifest.kind} cannot be judged on labelled texts; leave out the gate set"
+            )
+        known = set(bundle.manifest.labels)
+        if not any(set(example.labels) <= known for example in gate):
+            raise HeadwaterError(
+                f"no text of the gate set has a label of this bundle (such as {', '.join(sorted(known)[:3])}); "
+                "name another file"
+            )
+        rows = [{"text": example.text, "label": list(example.labels)} for example in gate]
+        content = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+        path = self.folder / name / _gate_name(content)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as part:
+            part.write(content)
+        Path(part.name).replace(path)
+        return f"{name}/{path.name}"
 
     def generation(self, name: str) -> int:
         """A number that grows with every change of the production version; 0 before the first."""
@@ -184,7 +236,7 @@ def find_bundle(reference: str, settings: Settings) -> Bundle:
     return open_registry(settings, engine).resolve(reference)
 
 
-def _hold_name(connection: sa.Connection, name: str, gate_set: str | None = None) -> None:
+def _hold_name(connection: sa.Connection, name: str) -> None:
     """Make the name known and hold its row until the transaction ends.
 
     SQLite has one writer; in PostgreSQL two would otherwise decide on the same state, each unseen by the other.
@@ -193,11 +245,24 @@ def _hold_name(connection: sa.Connection, name: str, gate_set: str | None = None
     if connection.execute(row).scalar() is None:
         try:
             with connection.begin_nested():
-                connection.execute(bundle_names.insert().values(name=name, gate_set=gate_set, generation=0))
+                connection.execute(bundle_names.insert().values(name=name, gate_set=None, generation=0))
         except sa.exc.IntegrityError:  # another writer was first, and has committed by now
             connection.execute(row)
-    if gate_set is not None:
-        connection.execute(bundle_names.update().where(bundle_names.c.name == name).values(gate_set=gate_set))
+
+
+def _set_gate(connection: sa.Connection, name: str, file: str, replaces: bool) -> None:
+    mine = bundle_names.c.name == name
+    stored = connection.execute(sa.select(bundle_names.c.gate_set).where(mine)).scalar()
+    if stored not in (None, file) and not replaces:
+        raise Conflict(
+            f"{name} has another gate set already ({stored}), on which its versions were compared; "
+            "leave it out, or replace it with --replace-gate"
+        )
+    connection.execute(bundle_names.update().where(mine).values(gate_set=file))
+
+
+def _gate_name(content: bytes) -> str:
+    return f"{_GATE}{hashlib.sha256(content).hexdigest()[:16]}.jsonl"
 
 
 def _copy(source: Path, target: Path) -> None:

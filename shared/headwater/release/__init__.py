@@ -1,7 +1,7 @@
 """Scores, the gate, promotion and rollback (torch-free)."""
 
 from headwater.release.gate import Verdict, judge
-from headwater.release.promote import promote, rollback
+from headwater.release.promote import follow, promote, rollback
 from headwater.release.scoring import predict, score_classifier
 
-__all__ = ["Verdict", "judge", "predict", "promote", "rollback", "score_classifier"]
+__all__ = ["Verdict", "follow", "judge", "predict", "promote", "rollback", "score_classifier"]

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from headwater.bundles import Bundle
 from headwater.data import TextExample
 from headwater.errors import HeadwaterError
@@ -12,18 +15,27 @@ from headwater.release.scoring import Predictions, predict
 
 # Refused when the paired bootstrap says that the candidate is worse by more than this.
 LARGEST_LOSS = 0.01
+# Refused when a class loses more recall than this, and at least two of its gate examples: one answer that flipped is
+# no finding. From 20 examples on the points alone decide, since one of 20 is not more than five.
 LARGEST_RECALL_LOSS = 0.05
+_LEAST_LOST = 2
+# Classes with fewer gate examples are left to the accuracy as a whole.
+_LEAST_SUPPORT = 4
 # .90 - .85 is a little more than .05 in binary.
 _ROUNDING = 1e-9
-# A class with fewer gate examples than this cannot lose five points in a meaningful way.
-_LEAST_SUPPORT = 10
 # The first version of a name has nothing to be compared with, but must at least do this.
 LEAST_FIRST_ACCURACY = 0.5
+# A verdict is read in a line of a terminal or a dashboard.
+_LONGEST_LIST = 5
+_LONGEST_LABEL = 40
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate found; `reasons` are sentences with their numbers, empty when nothing speaks against it."""
+    """What the gate found; `reasons` are sentences with their numbers, empty when nothing speaks against it.
+
+    `recalls`: {label: [production's, candidate's]} of the classes whose recall was compared, of `classes` in the set.
+    """
 
     accepted: bool
     reasons: tuple[str, ...]
@@ -32,6 +44,7 @@ class Verdict:
     difference: tuple[float, float, float] | None = None
     examples: int = 0
     recalls: dict[str, list[float]] = field(default_factory=dict)
+    classes: int = 0
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -47,45 +60,60 @@ def judge(
 ) -> Verdict:
     """Score both bundles now on the gate set and compare them example by example.
 
-    Without examples (encoders) the candidate's own parity and quantisation report decide.
+    Without examples the candidate's own parity and quantisation report decide; of a classifier, which has labelled
+    texts to be compared on, that is enough for a first version only.
     """
+    refusal = _contract(candidate, production, new_labels)
+    if refusal:
+        return Verdict(False, (refusal,))
+    if not examples and candidate.manifest.kind == "classifier" and production is not None:
+        return Verdict(False, (_NO_GATE,))
     if not examples:
         return _judge_by_report(candidate)
     if candidate.manifest.kind != "classifier":
         raise HeadwaterError(f"a {candidate.manifest.kind} cannot be judged on labelled texts; leave out its gate set")
     known = _known(candidate, examples)
-    ours = predict(candidate, known, threads)
-    accuracy = float(ours.right.mean())
-    if production is None:
-        low = accuracy < LEAST_FIRST_ACCURACY
-        reasons = (f"accuracy {accuracy:.3f} on the gate set is below {LEAST_FIRST_ACCURACY}",) if low else ()
-        return Verdict(not low, reasons, accuracy, examples=len(known))
-    if set(candidate.manifest.labels) != set(production.manifest.labels) and not new_labels:
-        return Verdict(False, (_label_change(candidate, production),), accuracy, examples=len(known))
-    shared = [e for e in examples if set(e.labels) <= set(candidate.manifest.labels) & set(production.manifest.labels)]
-    if not shared:
-        return Verdict(False, ("the two versions share no label of the gate set",), accuracy, examples=0)
+    shared = [] if production is None else [e for e in known if set(e.labels) <= set(production.manifest.labels)]
+    if production is None or not shared:  # wholly new labels, which were meant: nothing to be compared with either
+        return _judge_first(predict(candidate, known, threads))
     ours, theirs = predict(candidate, shared, threads), predict(production, shared, threads)
     difference = paired_bootstrap(ours.right.astype(float), theirs.right.astype(float))
-    recalls = _recalls(ours, theirs)
-    reasons_found = [
-        f"the recall of {name} falls from {before:.2f} to {after:.2f}"
-        for name, (before, after) in recalls.items()
-        if before - after > LARGEST_RECALL_LOSS + _ROUNDING
-    ]
+    recalls, fallen = _recalls(ours, theirs)
+    reasons = [_shortened(fallen, "classes")] if fallen else []
     if difference.high < -LARGEST_LOSS:
-        reasons_found.insert(
+        reasons.insert(
             0, f"accuracy is worse by {-difference.value:.3f} (95 %: {-difference.high:.3f} to {-difference.low:.3f})"
         )
     return Verdict(
-        not reasons_found,
-        tuple(reasons_found),
+        not reasons,
+        tuple(reasons),
         float(ours.right.mean()),
         float(theirs.right.mean()),
         (difference.value, difference.low, difference.high),
         len(shared),
         recalls,
+        len({label for example in shared for label in example.labels}),
     )
+
+
+_NO_GATE = (
+    "it has no gate set on which it could be compared with the version in production; give it one: "
+    "headwater registry add NAME BUNDLE --gate FILE (columns text, label)"
+)
+
+
+def _contract(candidate: Bundle, production: Bundle | None, new_labels: bool) -> str:
+    """Why whatever uses the version in production could not use the candidate in its place; empty when it could."""
+    if production is None:
+        return ""
+    ours, theirs = candidate.manifest, production.manifest
+    if ours.kind != theirs.kind:
+        return f"it is a bundle of kind {ours.kind}, the one in production {theirs.kind}; give it a name of its own"
+    if ours.multi_label != theirs.multi_label:
+        some, one = "any number of labels a text", "one label a text"
+        gives = (some, one) if ours.multi_label else (one, some)
+        return f"it gives {gives[0]}, the version in production {gives[1]}; give it a name of its own"
+    return "" if new_labels or set(ours.labels) == set(theirs.labels) else _label_change(ours.labels, theirs.labels)
 
 
 def _known(bundle: Bundle, examples: Sequence[TextExample]) -> list[TextExample]:
@@ -103,24 +131,50 @@ def _judge_by_report(candidate: Bundle) -> Verdict:
     return Verdict(ok, () if ok else ("its manifest holds no parity report",))
 
 
-def _label_change(candidate: Bundle, production: Bundle) -> str:
-    ours, theirs = set(candidate.manifest.labels), set(production.manifest.labels)
+def _judge_first(ours: Predictions) -> Verdict:
+    accuracy = float(ours.right.mean())
+    low = accuracy < LEAST_FIRST_ACCURACY
+    reasons = (f"accuracy {accuracy:.3f} on the gate set is below {LEAST_FIRST_ACCURACY}",) if low else ()
+    return Verdict(not low, reasons, accuracy, examples=len(ours.right))
+
+
+def _label_change(ours: Sequence[str], theirs: Sequence[str]) -> str:
     parts = [
-        f"{word} {', '.join(sorted(names))}"
-        for word, names in (("adds", ours - theirs), ("lacks", theirs - ours))
+        f"{word} {_shortened([name[:_LONGEST_LABEL] for name in sorted(names)], '')}"
+        for word, names in (("adds", set(ours) - set(theirs)), ("lacks", set(theirs) - set(ours)))
         if names
     ]
     return f"its labels differ: it {' and '.join(parts)}; promote with --new-labels if that is meant"
 
 
-def _recalls(ours: Predictions, theirs: Predictions) -> dict[str, list[float]]:
-    """{label: [production's recall, candidate's recall]} of the labels with enough examples (multi-class)."""
-    if ours.space.multi_label:
-        return {}
-    names = [ours.space.names[i] for i in ours.true]
-    found = {}
-    for name in sorted(set(names)):
-        rows = [i for i, other in enumerate(names) if other == name]
-        if len(rows) >= _LEAST_SUPPORT:
-            found[name] = [float(theirs.right[rows].mean()), float(ours.right[rows].mean())]
-    return found
+def _shortened(items: Sequence[str], noun: str) -> str:
+    """The first few, and how many there are beyond them."""
+    more = len(items) - _LONGEST_LIST
+    return ", ".join(items[:_LONGEST_LIST]) + (f" and {more} more {noun}".rstrip() if more > 0 else "")
+
+
+def _recalls(ours: Predictions, theirs: Predictions) -> tuple[dict[str, list[float]], list[str]]:
+    """{label: [production's recall, candidate's recall]} of the labels with enough examples, and whose have fallen."""
+    recalls: dict[str, list[float]] = {}
+    fallen: list[str] = []
+    for name in sorted(set(ours.space.names) & set(theirs.space.names)):
+        before, after = _found(theirs, name), _found(ours, name)
+        support = len(before)
+        if support < _LEAST_SUPPORT:
+            continue
+        recalls[name] = [float(before.mean()), float(after.mean())]
+        lost = int(before.sum()) - int(after.sum())
+        if lost >= _LEAST_LOST and lost / support > LARGEST_RECALL_LOSS + _ROUNDING:
+            fallen.append(
+                f"the recall of {name[:_LONGEST_LABEL]} falls from {before.mean():.2f} to {after.mean():.2f} "
+                f"({lost} of {support} examples)"
+            )
+    return recalls, fallen
+
+
+def _found(predictions: Predictions, label: str) -> NDArray[np.bool_]:
+    """Of the examples that have the label, which were given it."""
+    index = predictions.space.index(label)
+    if predictions.space.multi_label:
+        return np.asarray(predictions.predicted[predictions.true[:, index] == 1, index] == 1)
+    return np.asarray(predictions.predicted[predictions.true == index] == index)

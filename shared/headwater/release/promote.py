@@ -1,11 +1,14 @@
 """Promotion and rollback: the gate's verdict, then one atomic step in the registry."""
 
-from pathlib import Path
+from importlib.metadata import entry_points
 
 from headwater.bundles import Registry, Version
-from headwater.data import TextExample, read_texts
-from headwater.errors import Conflict
+from headwater.errors import Conflict, HeadwaterError
+from headwater.progress import Progress
 from headwater.release.gate import Verdict, judge
+from headwater.settings import Settings
+
+_FOLLOWERS = "headwater.promotions"
 
 
 def promote(
@@ -28,7 +31,7 @@ def promote(
     verdict = judge(
         registry.open(candidate),
         registry.open(current) if current else None,
-        gate_examples(registry, name),
+        registry.gate(name),
         new_labels=new_labels,
         threads=threads,
     )
@@ -59,10 +62,16 @@ def rollback(registry: Registry, name: str, *, actor: str) -> Version:
     )
 
 
-def gate_examples(registry: Registry, name: str) -> list[TextExample]:
-    """The labelled texts that promotions of `name` are judged on; empty when none were named."""
-    stored = registry.gate_set(name)
-    if stored is None:
-        return []
-    path = Path(stored) if Path(stored).is_absolute() else registry.folder / stored
-    return read_texts(path).examples
+def follow(settings: Settings, name: str, progress: Progress) -> None:
+    """Let the apps take up that another version of `name` is in production, where that is more than loading it.
+
+    An app names `follow(settings, name, progress)` under the entry points `headwater.promotions`; the support bot
+    embeds its documents with a new encoder there. Raises HeadwaterError naming what the app could not do.
+    """
+    for point in entry_points(group=_FOLLOWERS):
+        try:
+            point.load()(settings, name, progress)
+        except HeadwaterError as error:
+            raise HeadwaterError(
+                f"{name} was changed, but {point.name} could not follow and goes on as before: {error}"
+            ) from error

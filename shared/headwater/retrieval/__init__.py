@@ -1,8 +1,9 @@
 """Lexical and vector search over documents, fused; every change visible to the next query in every process."""
 
 from headwater.retrieval.documents import Chunk, Document, Section, split_document
+from headwater.retrieval.embedding import Embedder, Embedders
 from headwater.retrieval.fusion import Weights, fit_weights
-from headwater.retrieval.index import Delete, Embedder, Hit, Index, Reranker, Upsert
+from headwater.retrieval.index import Delete, Found, Hit, Index, Reranker, Upsert
 from headwater.retrieval.sentences import split_sentences
 
 __all__ = [
@@ -10,6 +11,8 @@ __all__ = [
     "Delete",
     "Document",
     "Embedder",
+    "Embedders",
+    "Found",
     "Hit",
     "Index",
     "Reranker",

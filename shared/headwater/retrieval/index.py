@@ -4,6 +4,10 @@ The database holds everything: documents, chunks and their vectors change in one
 generation number, so a crash at any point leaves the old state or the new one. Each process searches in memory
 (FAISS and BM25) and compares the generation before each query; when it has moved, the process takes over the
 difference. Nothing is derived that could be stale, and nothing needs repair after `kill -9`.
+
+With the generation stands which encoder the passages of each group of languages are embedded with. Questions, and new
+passages, are embedded with that one, whichever is in production, until `reembed` has replaced all vectors of the group
+in one transaction: a question is never compared with vectors of another encoder.
 """
 
 import hashlib
@@ -20,30 +24,17 @@ from numpy.typing import NDArray
 from headwater.errors import NotFound
 from headwater.progress import Progress, Step, silent
 from headwater.retrieval.documents import Chunk, Document, Section, split_document
+from headwater.retrieval.embedding import Embedder, Embedders, Fixed, embed_passages
 from headwater.retrieval.fusion import Weights
-from headwater.retrieval.lexical import LexicalIndex, inverse_frequencies, tokenise
+from headwater.retrieval.group import Group
 from headwater.retrieval.tables import chunks as chunk_table
 from headwater.retrieval.tables import documents as document_table
 from headwater.retrieval.tables import generations
-from headwater.retrieval.vectors import VectorIndex
 from headwater.storage.columns import now
 from headwater.storage.engine import snapshot
 
 _CANDIDATES = 40
-_EMBED_ROWS = 64
 _REST = "*"
-# The base of the lexical index is rebuilt when the changes since have grown to this share of it.
-_REBUILD_SHARE = 0.1
-_REBUILD_LEAST = 200
-
-
-class Embedder(Protocol):
-    """Texts → unit vectors; `id` changes whenever the vectors would."""
-
-    id: str
-    dimension: int
-
-    def encode(self, texts: Sequence[str], kind: str = "plain") -> NDArray[np.float32]: ...
 
 
 class Reranker(Protocol):
@@ -77,27 +68,37 @@ class Hit:
     rerank: float | None = None
 
 
+@dataclass(frozen=True)
+class Found:
+    """Hits of one search, best first, with the question's unit vector [dimension] and the embedder that it is of."""
+
+    hits: list[Hit]
+    vector: NDArray[np.float32]
+    embedder: Embedder
+
+
 class Index:
     """Documents of `site`, searched by language: each group of languages has its own encoder and its own BM25.
 
-    `embedders` maps a language to its encoder; "*" serves every other one. Safe to call from several threads.
+    `embedders` maps a language to its encoder, or to those that it had over time; "*" serves every other language.
+    Safe to call from several threads.
     """
 
     def __init__(
         self,
         engine: sa.Engine,
         site: str,
-        embedders: Mapping[str, Embedder],
+        embedders: Mapping[str, Embedder | Embedders],
         weights: Mapping[str, Weights] | None = None,
     ) -> None:
         self.site = site
         self._engine = engine
-        self._embedders = dict(embedders)
+        self._embedders = {key: e if isinstance(e, Embedders) else Fixed(e) for key, e in embedders.items()}
         self.weights = dict(weights or {})
         self._lock = threading.Lock()
         self._generation = -1
         self._rows: dict[int, Chunk] = {}
-        self._groups = {key: _Group(embedder) for key, embedder in self._embedders.items()}
+        self._groups: dict[str, Group] = {}
 
     def generation(self) -> int:
         """The database's present generation; grows with every change."""
@@ -112,26 +113,34 @@ class Index:
         nothing has changed.
         """
         upserts = [change.document for change in changes if isinstance(change, Upsert)]
-        prepared = self._prepare(upserts, progress)
         self._found()
-        with self._engine.begin() as connection:
-            generation = self._next_generation(connection)
-            for change in changes:
-                if isinstance(change, Delete):
-                    self._delete(connection, change.id)
-                elif change.document.id in prepared:
-                    self._replace(connection, change.document, prepared[change.document.id], actor)
-        return generation
+        while True:
+            encoders = self._encoders_of_site()
+            prepared = self._prepare(upserts, encoders, progress)
+            used = {self.group_of(row["language"]): row["encoder"] for rows in prepared.values() for row in rows}
+            with self._engine.begin() as connection:
+                stored = self._hold(connection)
+                if any(stored.get(key, used[key]) != used[key] for key in used):
+                    continue  # embedded anew by another process meanwhile; nothing was written yet
+                for change in changes:
+                    if isinstance(change, Delete):
+                        self._delete(connection, change.id)
+                    elif change.document.id in prepared:
+                        self._replace(connection, change.document, prepared[change.document.id], actor)
+                return self._next_generation(connection, used | stored)
 
-    def _prepare(self, upserts: Sequence[Document], progress: Progress) -> dict[str, list[dict[str, Any]]]:
-        """Rows of chunks with vectors for documents that are new or changed."""
-        changed = [document for document in upserts if not self._is_current(document)]
+    def _prepare(
+        self, upserts: Sequence[Document], encoders: Mapping[str, str], progress: Progress
+    ) -> dict[str, list[dict[str, Any]]]:
+        """Rows of chunks with vectors for documents that are new or changed. `encoders`: {group: id}."""
+        changed = [document for document in upserts if not self._is_current(document, encoders)]
         rows: dict[str, list[dict[str, Any]]] = {document.id: [] for document in changed}
         waiting: list[tuple[dict[str, Any], Embedder]] = []
         for document in changed:
             known = self._known_vectors(document.id)
             for chunk in split_document(document):
-                embedder = self._embedders[self.group_of(chunk.language)]
+                key = self.group_of(chunk.language)
+                embedder = self._embedders[key].get(encoders[key])
                 row = {**asdict(chunk), "site_id": self.site, "encoder": embedder.id}
                 row["vector"] = known.get((chunk.title, chunk.section, chunk.text, embedder.id))
                 rows[document.id].append(row)
@@ -139,16 +148,12 @@ class Index:
                     waiting.append((row, embedder))
         for embedder in {id(embedder): embedder for _, embedder in waiting}.values():
             own = [row for row, other in waiting if other is embedder]
-            for start in range(0, len(own), _EMBED_ROWS):
-                part = own[start : start + _EMBED_ROWS]
-                progress(Step(start, len(own), "embedding"))
-                vectors = embedder.encode([passage_text(row) for row in part], "passage")
-                for row, vector in zip(part, vectors, strict=True):
-                    row["vector"] = vector.astype(np.float16).tobytes()
+            for row, vector in zip(own, embed_passages(embedder, own, progress), strict=True):
+                row["vector"] = vector
         progress(Step(1, 1, "embedded"))
         return rows
 
-    def _is_current(self, document: Document) -> bool:
+    def _is_current(self, document: Document, current: Mapping[str, str]) -> bool:
         query = sa.select(document_table.c.content_hash).where(
             document_table.c.site_id == self.site, document_table.c.id == document.id
         )
@@ -160,7 +165,7 @@ class Index:
         with self._engine.connect() as connection:
             stored = connection.execute(query).scalar()
             used = set(connection.execute(encoders).scalars())
-        return stored == content_hash(document) and used <= {embedder.id for embedder in self._embedders.values()}
+        return stored == content_hash(document) and used <= set(current.values())
 
     def _known_vectors(self, document_id: str) -> dict[tuple[str, str, str, str], bytes]:
         table = chunk_table.c
@@ -183,11 +188,28 @@ class Index:
             # The other writer's row serves both.
             return
 
-    def _next_generation(self, connection: sa.Connection) -> int:
-        # The first write of the transaction, and to one row: writers of a site wait for each other here.
+    def _hold(self, connection: sa.Connection) -> dict[str, str]:
+        """Make the other writers of the site wait until the transaction ends; returns {group: encoder of its passages}.
+
+        The first statement of every write, and on one row.
+        """
         mine = generations.c.site_id == self.site
-        connection.execute(generations.update().where(mine).values(generation=generations.c.generation + 1))
+        query = sa.select(generations.c.encoders).where(mine).with_for_update()
+        return dict(connection.execute(query).scalar_one() or {})
+
+    def _next_generation(self, connection: sa.Connection, encoders: Mapping[str, str]) -> int:
+        mine = generations.c.site_id == self.site
+        values = {"generation": generations.c.generation + 1, "encoders": dict(encoders)}
+        connection.execute(generations.update().where(mine).values(values))
         return int(connection.execute(sa.select(generations.c.generation).where(mine)).scalar_one())
+
+    def _encoders_of_site(self) -> dict[str, str]:
+        """{group: the encoder that its passages are embedded with, the one in production while there are none}."""
+        with self._engine.connect() as connection:
+            return self._complete(_read_generation(connection, self.site)[1])
+
+    def _complete(self, stored: Mapping[str, str]) -> dict[str, str]:
+        return {key: stored.get(key) or source.current_id() for key, source in self._embedders.items()}
 
     def _delete(self, connection: sa.Connection, document_id: str) -> None:
         gone = connection.execute(
@@ -237,32 +259,86 @@ class Index:
             table = chunk_table.c
             # One snapshot: generation, row numbers and new rows belong together.
             with snapshot(self._engine) as connection:
-                generation = connection.execute(
-                    sa.select(generations.c.generation).where(generations.c.site_id == self.site)
-                ).scalar()
+                generation, stored = _read_generation(connection, self.site)
+                encoders = self._complete(stored)
+                # A group that was embedded anew: its rows are the same ones with other vectors.
+                switched = {key for key, id_ in encoders.items() if self._encoder_in_memory(key) != id_}
                 present = set(connection.execute(sa.select(table.row).where(table.site_id == self.site)).scalars())
-                fresh = sorted(present - self._rows.keys())
-                loaded = list(_load_rows(connection, self.site, fresh))
-            self._take_over(set(self._rows) - present, loaded)
-            self._generation = int(generation or 0)
+                kept = {row for row, c in self._rows.items() if self.group_of(c.language) not in switched}
+                loaded = list(_load_rows(connection, self.site, sorted(present - kept)))
+            # Made before anything changes: when an encoder cannot be loaded, the former state stays whole.
+            made = {key: Group(self._embedders[key].get(encoders[key])) for key in switched}
+            self._take_over(made, set(self._rows) - present, loaded)
+            self._generation = generation
 
-    def _take_over(self, gone: set[int], loaded: list[tuple[int, Chunk, str, NDArray[np.float32]]]) -> None:
+    def _encoder_in_memory(self, key: str) -> str | None:
+        return self._groups[key].embedder.id if key in self._groups else None
+
+    def _take_over(
+        self, made: dict[str, Group], gone: set[int], loaded: list[tuple[int, Chunk, str, NDArray[np.float32]]]
+    ) -> None:
         rows = {row: chunk for row, chunk in self._rows.items() if row not in gone}
         rows |= {row: chunk for row, chunk, _, _ in loaded}
-        for key, group in self._groups.items():
+        groups = {**self._groups, **made}
+        for key, group in groups.items():
             mine = [entry for entry in loaded if self.group_of(entry[1].language) == key]
-            # Vectors of another encoder (its model was promoted since) wait for `reembed`.
+            # Only a database from before encoders were recorded holds others; `reembed` mends it.
             usable = [entry for entry in mine if entry[2] == group.embedder.id]
             group.change(gone, usable, rows)
-        self._rows = rows
+        # Whoever searches in a replaced group goes on in it: its vectors stay those of its encoder.
+        self._rows, self._groups = rows, groups
 
     def outdated(self) -> list[str]:
-        """Documents with vectors of an encoder that is no longer the one in use; `apply` them again to mend it."""
-        table = chunk_table.c
-        ids = {embedder.id for embedder in self._embedders.values()}
-        query = sa.select(table.document_id).distinct().where(table.site_id == self.site, table.encoder.not_in(ids))
+        """Documents with vectors of another encoder than the one in production; `reembed` mends it."""
+        found: set[str] = set()
         with self._engine.connect() as connection:
-            return list(connection.execute(query).scalars())
+            for key, source in self._embedders.items():
+                query = sa.select(chunk_table.c.document_id).distinct().where(*self._not_of(key, source.current_id()))
+                found |= set(connection.execute(query).scalars())
+        return sorted(found)
+
+    def reembed(self, progress: Progress = silent) -> int:
+        """Embed all passages with the encoders in production; returns how many had another one before.
+
+        Of each group of languages, all vectors change in one transaction together with the encoder that questions are
+        embedded with. Until then, and when this is cut off, everything goes on with the former encoder.
+        """
+        self._found()
+        return sum(self._reembed_group(key, progress) for key in self._embedders)
+
+    def _reembed_group(self, key: str, progress: Progress) -> int:
+        columns = [chunk_table.c[name] for name in ("row", "title", "section", "text")]
+        source = self._embedders[key]
+        wanted, vectors = "", {}
+        while True:
+            if wanted != source.current_id():  # at first, and when another was promoted meanwhile
+                wanted, vectors = source.current_id(), dict[int, bytes]()
+            others = self._not_of(key, wanted)
+            with self._engine.connect() as connection:
+                rows = [dict(row._mapping) for row in connection.execute(sa.select(*columns).where(*others))]
+            new = [row for row in rows if row["row"] not in vectors]
+            if new:
+                embedded = embed_passages(source.get(wanted), new, progress)
+                vectors |= {row["row"]: vector for row, vector in zip(new, embedded, strict=True)}
+            with self._engine.begin() as connection:
+                stored = self._hold(connection)
+                left = list(connection.execute(sa.select(chunk_table.c.row).where(*others)).scalars())
+                if source.current_id() != wanted or not vectors.keys() >= set(left):
+                    continue  # documents came meanwhile, or another promotion
+                if left:
+                    query = chunk_table.update().where(chunk_table.c.row == sa.bindparam("of_row"))
+                    query = query.values(vector=sa.bindparam("new_vector"), encoder=wanted)
+                    connection.execute(query, [{"of_row": row, "new_vector": vectors[row]} for row in left])
+                if left or stored.get(key, wanted) != wanted:
+                    self._next_generation(connection, {**stored, key: wanted})
+                return len(left)
+
+    def _not_of(self, key: str, encoder_id: str) -> list[sa.ColumnElement[bool]]:
+        """Rows of a group of languages whose vectors are not of this encoder."""
+        table = chunk_table.c
+        own = [language for language in self._embedders if language != _REST]
+        group = table.language.not_in(own) if key == _REST else table.language == key
+        return [table.site_id == self.site, group, table.encoder != encoder_id]
 
     def search(
         self,
@@ -273,24 +349,29 @@ class Index:
         reranker: Reranker | None = None,
         query_vector: NDArray[np.float32] | None = None,
     ) -> list[Hit]:
-        """The k best chunks for a question in `language`, best first, as of this moment in every process."""
-        self.refresh()
-        key = self.group_of(language)
-        group = self._groups[key]
-        if len(group.vectors) == 0:
-            return []
-        if query_vector is None:
-            # Outside the lock: encoders join the questions of several threads into one batch.
-            query_vector = group.embedder.encode([query], "query")[0]
-        with self._lock:
-            rows = self._rows
-            found = group.search(query, query_vector, self.weights.get(key, Weights()), max(_CANDIDATES, k))
-        hits = [Hit(rows[row], score, cosine, bm25) for row, score, cosine, bm25 in found if row in rows]
+        """The k best chunks for a question in `language`, best first, as of this moment in every process.
+
+        `query_vector`: the question's, for whoever has it already and an embedder that never changes.
+        """
+        hits = self.look_up(query, k if reranker is None else max(_CANDIDATES, k), language, query_vector).hits
         if reranker is not None and hits:
             scores = reranker.score(query, [hit.chunk.text for hit in hits])
             hits = [Hit(h.chunk, h.score, h.cosine, h.bm25, float(s)) for h, s in zip(hits, scores, strict=True)]
             hits.sort(key=lambda hit: -(hit.rerank or 0.0))
         return hits[:k]
+
+    def look_up(self, query: str, k: int, language: str, query_vector: NDArray[np.float32] | None = None) -> Found:
+        """As `search`, with the question's vector and the embedder of this very search, to compare more texts with."""
+        self.refresh()
+        key = self.group_of(language)
+        group = self._groups[key]
+        if query_vector is None:
+            query_vector = group.embed([query])[0]
+        with self._lock:
+            rows = self._rows
+            found = group.search(query, query_vector, self.weights.get(key, Weights()), max(_CANDIDATES, k))
+        hits = [Hit(rows[row], score, cosine, bm25) for row, score, cosine, bm25 in found if row in rows]
+        return Found(hits[:k], query_vector, group.embedder)
 
     def documents(self, search: str = "", limit: int = 200, offset: int = 0) -> list[dict[str, Any]]:
         """Titles and sizes of the documents, newest change first; `search` filters by title, id or address."""
@@ -321,6 +402,13 @@ class Index:
         return len(self._rows)
 
 
+def _read_generation(connection: sa.Connection, site: str) -> tuple[int, dict[str, str]]:
+    """The site's generation, and {group: encoder of its passages}."""
+    query = sa.select(generations.c.generation, generations.c.encoders).where(generations.c.site_id == site)
+    row = connection.execute(query).first()
+    return (0, {}) if row is None else (int(row.generation), dict(row.encoders or {}))
+
+
 def _load_rows(
     connection: sa.Connection, site: str, rows: Sequence[int]
 ) -> Iterable[tuple[int, Chunk, str, NDArray[np.float32]]]:
@@ -333,87 +421,6 @@ def _load_rows(
         for row, encoder, vector, *values in connection.execute(query.where(table.row >= min(wanted))):
             if row in wanted:
                 yield row, Chunk(*values), encoder, np.frombuffer(vector, np.float16).astype(np.float32)
-
-
-class _Group:
-    """The chunks of one encoder: vectors, a lexical base, and the few rows that came since the base was built."""
-
-    def __init__(self, embedder: Embedder) -> None:
-        self.embedder = embedder
-        self.vectors = VectorIndex(embedder.dimension)
-        self._members: set[int] = set()
-        self._base_rows: list[int] = []
-        self._base = LexicalIndex([])
-        self._late_rows: list[int] = []
-        self._late = LexicalIndex([])
-        # Where a row stands: position, and whether in the late part.
-        self._place: dict[int, tuple[int, bool]] = {}
-
-    def change(
-        self, gone: set[int], new: list[tuple[int, Chunk, str, NDArray[np.float32]]], rows: Mapping[int, Chunk]
-    ) -> None:
-        leaving = gone & self._members
-        if not leaving and not new:
-            return
-        self.vectors.remove(sorted(leaving))
-        if new:
-            self.vectors.add([entry[0] for entry in new], np.stack([entry[3] for entry in new]))
-        self._members = (self._members - leaving) | {entry[0] for entry in new}
-        late = [row for row in self._late_rows if row not in leaving] + [entry[0] for entry in new]
-        dead = len(self._base_rows) - sum(row in self._members for row in self._base_rows)
-        if len(late) + dead > max(_REBUILD_LEAST, _REBUILD_SHARE * len(self._base_rows)) or not self._base_rows:
-            self._base_rows, self._late_rows = sorted(self._members), []
-            self._base, self._late = (
-                LexicalIndex([_lexical_text(rows[row]) for row in self._base_rows]),
-                LexicalIndex([]),
-            )
-        else:
-            self._late_rows = late
-            self._late = LexicalIndex([_lexical_text(rows[row]) for row in late])
-        self._place = {row: (place, False) for place, row in enumerate(self._base_rows)}
-        self._place |= {row: (place, True) for place, row in enumerate(self._late_rows)}
-
-    def search(
-        self, query: str, vector: NDArray[np.float32], weights: Weights, count: int
-    ) -> list[tuple[int, float, float, float]]:
-        """(row, fused score, cosine, BM25) of the best candidates of either kind."""
-        terms = tokenise(query)
-        frequencies = inverse_frequencies(terms, (self._base, self._late))
-        base, late = self._base.scores(terms, frequencies), self._late.scores(terms, frequencies)
-        cosine = dict(self.vectors.search(vector, count))
-        bm25: dict[int, float] = {}
-        best = 0.0
-        for scores, numbers in ((base, self._base_rows), (late, self._late_rows)):
-            for position in _largest(scores, count):
-                if scores[position] > 0 and numbers[position] in self._members:
-                    bm25[numbers[position]] = float(scores[position])
-                    best = max(best, float(scores[position]))
-        for row in cosine.keys() - bm25.keys():
-            place, is_late = self._place[row]
-            bm25[row] = float(late[place] if is_late else base[place])
-        rows = list(bm25)
-        cosines = np.array([cosine[row] if row in cosine else self.vectors.cosine(vector, row) for row in rows])
-        values = np.array([bm25[row] for row in rows])
-        fused = weights.fuse(cosines, values, best)
-        order = np.argsort(-fused, kind="stable")[:count]
-        return [(rows[i], float(fused[i]), float(cosines[i]), float(values[i])) for i in order]
-
-
-def _largest(scores: NDArray[np.float32], count: int) -> NDArray[np.int64]:
-    """Positions of the `count` largest scores, in no order."""
-    if len(scores) <= count:
-        return np.arange(len(scores))
-    return np.asarray(np.argpartition(-scores, count)[:count], np.int64)
-
-
-def passage_text(row: Mapping[str, Any]) -> str:
-    """What is embedded: the passage under its title and section, which often name what the passage leaves unsaid."""
-    head = " - ".join(part for part in (row["title"], row["section"]) if part)
-    return f"{head}\n{row['text']}" if head else str(row["text"])
-
-
-def _lexical_text(chunk: Chunk) -> str:
-    return f"{chunk.title} {chunk.section} {chunk.text}"
 
 
 def content_hash(document: Document) -> str:

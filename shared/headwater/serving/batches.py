@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from headwater.serving.unigram import UnigramTokenizer
+
 # On a CPU small batches of equal length beat large padded ones: about this many tokens fill two cores' caches.
 _BATCH_TOKENS = 2048
 
@@ -26,7 +28,11 @@ class TruncationCount:
 
 
 def run_in_batches(
-    tokenizer: Tokenizer, texts: Sequence[str], run: Run, width: int, truncations: TruncationCount | None = None
+    tokenizer: Tokenizer | UnigramTokenizer,
+    texts: Sequence[str],
+    run: Run,
+    width: int,
+    truncations: TruncationCount | None = None,
 ) -> NDArray[np.float32]:
     """Apply `run(input_ids [b, s], attention_mask [b, s]) -> [b, width]` to all texts; rows in the order of `texts`.
 

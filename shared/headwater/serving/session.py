@@ -1,6 +1,7 @@
 """ONNX Runtime sessions and tokenizers, as serving needs them: bounded memory, shared tokenizers, no torch."""
 
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from tokenizers import Tokenizer
 
 from headwater.bundles import Bundle
 from headwater.errors import HeadwaterError
+from headwater.serving.unigram import UnigramTokenizer, read_unigram
 
 
 def open_session(path: Path, threads: int = 0) -> Any:
@@ -29,20 +31,30 @@ def open_session(path: Path, threads: int = 0) -> Any:
         raise HeadwaterError(f"{path} cannot be loaded as an ONNX model: {error}") from error
 
 
-def open_tokenizer(bundle: Bundle) -> Tokenizer:
-    """The bundle's tokenizer, truncating at its max_length; equal tokenizers are loaded once a process."""
+def open_tokenizer(bundle: Bundle) -> Tokenizer | UnigramTokenizer:
+    """The bundle's tokenizer, truncating at its max_length; equal vocabularies are loaded once a process."""
     name = "tokenizer.json"
-    return _tokenizer(str(bundle.file(name)), bundle.manifest.files.get(name, ""), bundle.manifest.max_length)
+    return _tokenizer(bundle.file(name), bundle.manifest.files.get(name, ""), bundle.manifest.max_length)
 
 
-def _tokenizer(path: str, digest: str, max_length: int) -> Tokenizer:
-    key = digest or path
-    if (key, max_length) not in _TOKENIZERS:
-        tokenizer = Tokenizer.from_file(path)
-        tokenizer.enable_truncation(max_length)
-        tokenizer.no_padding()
-        _TOKENIZERS[key, max_length] = tokenizer
-    return _TOKENIZERS[key, max_length]
+def _tokenizer(path: Path, digest: str, max_length: int) -> Tokenizer | UnigramTokenizer:
+    key = digest or str(path)
+    with _LOADING:
+        if (key, max_length) not in _TOKENIZERS:
+            loaded = next((other for (known, _), other in _TOKENIZERS.items() if known == key), None)
+            if isinstance(loaded, UnigramTokenizer):
+                _TOKENIZERS[key, max_length] = loaded.with_length(max_length)
+            else:
+                _TOKENIZERS[key, max_length] = read_unigram(path, max_length) or _library_tokenizer(path, max_length)
+        return _TOKENIZERS[key, max_length]
 
 
-_TOKENIZERS: dict[tuple[str, int], Tokenizer] = {}
+def _library_tokenizer(path: Path, max_length: int) -> Tokenizer:
+    tokenizer = Tokenizer.from_file(str(path))
+    tokenizer.enable_truncation(max_length)
+    tokenizer.no_padding()
+    return tokenizer
+
+
+_TOKENIZERS: dict[tuple[str, int], Tokenizer | UnigramTokenizer] = {}
+_LOADING = threading.Lock()

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from headwater.bundles import Bundle, Registry, find_bundle
 from headwater.bundles.tables import bundles
+from headwater.data import TextExample
 from headwater.errors import Conflict, HeadwaterError, NotFound
 from headwater.settings import Settings
 
@@ -54,12 +55,58 @@ def test_registered_files_are_the_registrys_own(registry: Registry, make_bundle:
 
 
 def test_same_bundle_twice_is_one_version(registry: Registry, make_bundle: MakeBundle) -> None:
-    first = registry.add("intents", make_bundle("one"), actor="ann", gate_set="gate.csv")
-    again = registry.add("intents", make_bundle("two"), actor="bob")
-    assert again == first
-    assert registry.gate_set("intents") == "gate.csv"
-    assert registry.add("intents", make_bundle("three"), actor="bob", gate_set="new.csv") == first
-    assert registry.gate_set("intents") == "new.csv"
+    first = registry.add("intents", make_bundle("one"), actor="ann")
+    assert registry.add("intents", make_bundle("two"), actor="bob") == first
+
+
+def test_gate_set_is_the_registrys_own_and_another_one_replaces_it_only_when_asked(
+    registry: Registry, make_bundle: MakeBundle
+) -> None:
+    gate = [TextExample("one", ("a",)), TextExample("two, [x]", ("b",))]
+    other = [*gate, TextExample("three", ("a",))]
+    assert registry.gate("intents") == []
+    first = registry.add("intents", make_bundle("one"), actor="ann", gate=gate)
+    registry.add("intents", make_bundle("two"), actor="ann", gate=gate)
+    newer = make_bundle("newer", weights=b"newer")
+    for bundle in (make_bundle("three"), newer):
+        with pytest.raises(Conflict, match=r"intents has another gate set already .* replace it with --replace-gate"):
+            registry.add("intents", bundle, actor="bob", gate=other)
+    assert registry.versions("intents") == [first]
+    assert [(e.text, e.labels) for e in registry.gate("intents")] == [(e.text, e.labels) for e in gate]
+    registry.add("intents", newer, actor="bob", gate=other, replace_gate=True)
+    assert [e.text for e in registry.gate("intents")] == ["one", "two, [x]", "three"]
+
+
+def test_gate_set_of_several_labels_or_none_a_text_comes_back_whole(
+    registry: Registry, make_bundle: MakeBundle
+) -> None:
+    gate = [TextExample("both", ("a", "b")), TextExample("neither"), TextExample("one", ("a",))]
+    registry.add("topics", make_bundle(multi_label=True), actor="ann", gate=gate)
+    assert [(e.text, e.labels) for e in registry.gate("topics")] == [(e.text, e.labels) for e in gate]
+
+
+def test_altered_or_lost_gate_set_is_named(registry: Registry, make_bundle: MakeBundle) -> None:
+    registry.add("intents", make_bundle(), actor="ann", gate=[TextExample("one", ("a",)), TextExample("two", ("b",))])
+    (file,) = (registry.folder / "intents").glob("gate-*.jsonl")
+    file.write_text(file.read_text().replace('"b"', '"a"'))
+    with pytest.raises(
+        HeadwaterError, match=r"the gate set .* was altered; give intents one again: headwater registry"
+    ):
+        registry.gate("intents")
+    file.unlink()
+    with pytest.raises(NotFound, match="gate-"):
+        registry.gate("intents")
+
+
+def test_gate_set_that_the_bundle_cannot_be_judged_on_is_refused_at_once(
+    registry: Registry, make_bundle: MakeBundle
+) -> None:
+    with pytest.raises(HeadwaterError, match=r"no text of the gate set has a label of this bundle \(such as a, b\)"):
+        registry.add("intents", make_bundle(), actor="ann", gate=[TextExample("one", ("c",))])
+    encoder = make_bundle("e", kind="encoder", labels=())
+    with pytest.raises(HeadwaterError, match="a bundle of kind encoder cannot be judged on labelled"):
+        registry.add("encoder", encoder, actor="ann", gate=[TextExample("one", ("a",))])
+    assert registry.names() == []
 
 
 def test_promotion_archives_the_former_and_raises_the_generation(registry: Registry, make_bundle: MakeBundle) -> None:

@@ -16,7 +16,7 @@ from headwater.storage.engine import open_engine
 
 
 class HashingEmbedder:
-    """Bag of hashed terms: texts that share words are near. Counts what it embeds."""
+    """Bag of hashed terms: texts that share words are near, in a space of its name's own. Counts what it embeds."""
 
     dimension = 64
 
@@ -29,8 +29,27 @@ class HashingEmbedder:
         rows = np.full((len(texts), self.dimension), 1e-3, np.float32)
         for number, text in enumerate(texts):
             for term in tokenise(text):
-                rows[number, int(hashlib.md5(term.encode()).hexdigest(), 16) % self.dimension] += 1
+                rows[number, int(hashlib.md5(f"{self.id} {term}".encode()).hexdigest(), 16) % self.dimension] += 1
         return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+class Versions:
+    """Embedders by name, one of them in production."""
+
+    def __init__(self, *names: str) -> None:
+        self.production = names[0]
+        self.embedders = {name: HashingEmbedder(name) for name in names}
+
+    def current_id(self) -> str:
+        return self.production
+
+    def get(self, embedder_id: str) -> HashingEmbedder:
+        return self.embedders[embedder_id]
+
+
+@pytest.fixture
+def versions() -> Versions:
+    return Versions("first", "second", "third")
 
 
 @pytest.fixture

@@ -93,10 +93,12 @@ def test_documents_of_another_site_are_never_found(engine, embedder) -> None:
         other.apply([Delete("tents")], actor="test")
 
 
-def test_documents_are_embedded_again_when_their_encoder_changed(engine, embedder) -> None:
+def test_passages_of_an_encoder_that_is_not_at_hand_are_named_with_the_way_out(engine, embedder) -> None:
     Index(engine, "shop", {"*": embedder}).apply([Upsert(TENTS)], actor="test")
     newer = Index(engine, "shop", {"*": type(embedder)("newer")})
     assert newer.outdated() == ["tents"]
-    newer.apply([Upsert(newer.document("tents"))], actor="test")
+    with pytest.raises(NotFound, match="embedded with hashing, which is not at hand; embed them anew with newer"):
+        newer.search("waterproof tents")
+    assert newer.reembed() == 1
     assert newer.outdated() == []
     assert ids(newer, "waterproof tents") == ["tents"]

@@ -72,6 +72,15 @@ def test_texts_beyond_the_length_are_cut_and_counted(word_classifier: Make) -> N
     assert classifier.truncated == 3
 
 
+def test_models_of_one_vocabulary_cut_at_their_own_lengths(word_classifier: Make) -> None:
+    short, long = (load_classifier(word_classifier(str(n), WORDS, LABELS, max_length=n)) for n in (4, 40))
+    text = "refund " * 4 + "parcel " * 36
+    assert short.probabilities([text])[0, 0] > 0.99
+    assert long.probabilities([text])[0, 1] > 0.99
+    assert short.probabilities([text])[0, 0] > 0.99
+    assert (short.truncated, long.truncated) == (2, 0)
+
+
 def test_truncations_of_many_threads_are_all_counted() -> None:
     from concurrent.futures import ThreadPoolExecutor
 
@@ -115,6 +124,19 @@ def test_out_of_scope_label_never_answers_and_the_threshold_decides(word_classif
         word_classifier("b", WORDS, LABELS, out_of_scope_label="outside", thresholds={"out_of_scope": 0.7})
     )
     assert not strict.predict(["money"])[0].in_scope
+
+
+def test_rejection_level_lets_a_weak_favourite_be_doubted(word_classifier: Make) -> None:
+    words = {"near": (6.0, 1.0, -9.0), "far": (2.0, -3.0, -9.0)}  # the first label leads by five logits in both
+    fields = {"out_of_scope_label": "outside", "thresholds": {"out_of_scope": 0.6}}
+    plain = load_classifier(word_classifier("a", words, LABELS, **fields))
+    near, far = plain.predict(["near", "far"])
+    assert near.probability == pytest.approx(far.probability, abs=1e-4)
+    raised = load_classifier(word_classifier("b", words, LABELS, rejection_logit=4.0, temperature=2.0, **fields))
+    near, far = raised.predict(["near", "far"])
+    assert (near.in_scope, far.in_scope) == (True, False)
+    assert far.probability == pytest.approx(math.e**1 / (math.e**1 + math.e**-1.5 + math.e**2), abs=1e-4)
+    assert raised.probabilities(["near", "far"]).sum(1) == pytest.approx(np.ones(2), abs=1e-5)
 
 
 def test_prefix_of_the_bundle_is_put_before_each_text(word_classifier: Make) -> None:
