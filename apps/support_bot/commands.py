@@ -37,10 +37,16 @@ def _service() -> Any:
 
 @support.command()
 def prepare() -> None:
-    """Fetch models, migrate databases, export and gate the starter, ingest the sample shop; quick when all is there."""
+    """Fetch models, migrate databases, export and gate the starter, ingest the sample shop; quick when all is there.
+
+    \b
+    Example:
+      headwater support prepare
+    """
     from headwater.progress import bar
-    from headwater.storage.jobs import acting_user
-    from support_bot.site import DATABASE, load_encoders, open_index, package_folder
+    from headwater.storage.jobs import acting_user, job_progress
+    from support_bot.reembedding import reembed_sites
+    from support_bot.site import DATABASE, open_encoders, open_index, package_folder
     from support_bot.training import prepare_starter
 
     context = _context()
@@ -52,12 +58,40 @@ def prepare() -> None:
     if settings.demo and index_empty:
         from support_bot.ingestion import ingest as run_ingest
 
-        index = open_index(engine, settings.site, load_encoders(context.registry, settings.threads))
+        index = open_index(engine, settings.site, open_encoders(context.registry, settings.threads))
         folder = package_folder("sample_data") / "help_centre"
         done = run_ingest(index, [str(folder)], settings, actor=acting_user(), progress=bar("sample shop"))
         click.echo(f"  ingested {len(done.documents)} pages of the sample shop")
         for name, reason in done.failures:
             click.echo(f"  not read: {name}: {reason}", err=True)
+    _say_reembedded(reembed_sites(context, job_progress(settings, "embedding")))
+    context.close()
+
+
+def _say_reembedded(counts: dict[str, int]) -> None:
+    for site, count in counts.items():
+        click.echo(f"  {site}: {count} passages embedded with the encoders in production")
+
+
+@support.command()
+def reembed() -> None:
+    """Embed the documents of all sites with the encoders in production; quick when they are.
+
+    Promotion and rollback of an encoder do it themselves; this finishes what was cut off. Until it is done, answers
+    come from the former encoder.
+
+    \b
+    Example:
+      headwater support reembed
+    """
+    from headwater.storage.jobs import job_progress
+    from support_bot.reembedding import reembed_sites
+
+    context = _context()
+    counts = reembed_sites(context, job_progress(context.settings, "embedding"))
+    _say_reembedded(counts)
+    if not counts:
+        click.echo("all passages are embedded with the encoders in production")
     context.close()
 
 
@@ -88,10 +122,10 @@ def ingest(sources: tuple[str, ...], site: str | None, as_json: bool) -> None:
     from headwater.progress import bar
     from headwater.storage.jobs import acting_user
     from support_bot.ingestion import ingest as run_ingest
-    from support_bot.site import DATABASE, load_encoders, open_index
+    from support_bot.site import DATABASE, open_encoders, open_index
 
     context = _context()
-    encoders = load_encoders(context.registry, context.settings.threads)
+    encoders = open_encoders(context.registry, context.settings.threads)
     index = open_index(context.engine(DATABASE), site or context.settings.site, encoders)
     done = run_ingest(index, list(sources), context.settings, actor=acting_user(), progress=bar("ingesting"))
     if as_json:
@@ -159,7 +193,12 @@ def evaluate(data: str | None, as_json: bool) -> None:
 
 @support.command()
 def fit() -> None:
-    """Fit fusion weights and answer confidence on sample_data/questions_fit.jsonl; writes starter/*.json."""
+    """Fit fusion weights and answer confidence on sample_data/questions_fit.jsonl; writes starter/*.json.
+
+    \b
+    Example:
+      headwater support fit
+    """
     from support_bot.quality import fit_starter
 
     for line in fit_starter(_service()):
@@ -170,18 +209,24 @@ def fit() -> None:
 @click.option("--language", "languages", multiple=True, type=click.Choice(["en", "zh"]), default=("en", "zh"))
 @click.option("--output", type=click.Path(path_type=Path), default=Path("build/starter"), show_default=True)
 def train_starter_command(languages: tuple[str, ...], output: Path) -> None:
-    """Tune the intent models of starter/ again from their texts (minutes)."""
+    """Tune the intent models of starter/ again from their texts (minutes), and bring their model card up to date.
+
+    \b
+    Example:
+      headwater support train-starter --language en
+    """
     import shutil
 
     from headwater.progress import bar
     from headwater.settings import load_settings
-    from support_bot.training import train_starter
+    from support_bot.training import train_starter, write_card
 
     for language in languages:
         folder = output / language
         shutil.rmtree(folder, ignore_errors=True)
         run = train_starter(language, folder, load_settings(), bar(language), click.echo)
         click.echo(json.dumps({"language": language, "metrics": run.metrics}, indent=1))
+    write_card()
 
 
 @support.command("tune-intents")
@@ -216,13 +261,20 @@ def tune_intents(examples: Path, language: str, method: str, epochs: int, output
 
 
 @support.command()
-@click.option("--days", type=int, required=True, help="keep conversations with a turn in the last DAYS days")
-@click.option("--site", default=None)
+@click.option(
+    "--days", type=click.IntRange(1), required=True, help="keep conversations with a turn in the last DAYS days"
+)
+@click.option("--site", default=None, help="only this site's conversations; without it those of all sites")
 def retention(days: int, site: str | None) -> None:
-    """Delete old conversations."""
+    """Delete old conversations, of every site unless one is named. The scheduler does so each night, with 365 days.
+
+    \b
+    Example:
+      headwater support retention --days 365
+    """
     from support_bot.privacy import retention as run_retention
     from support_bot.site import DATABASE
 
     context = _context()
-    count = run_retention(context.engine(DATABASE), site or context.settings.site, days)
-    click.echo(f"{count} conversations deleted")
+    count = run_retention(context.engine(DATABASE), site, days)
+    click.echo(f"{count} conversations deleted ({f'site {site}' if site else 'all sites'})")

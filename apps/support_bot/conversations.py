@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from headwater.errors import HeadwaterError, NotFound
+from headwater.language import detect_language
 from headwater.storage.columns import now
 from support_bot.domain import Answer
 from support_bot.redaction import redact
@@ -62,6 +63,19 @@ class Conversations:
                 )
             )
         return conversation_id, number
+
+    def offered(self, conversation_id: str) -> str | None:
+        """The language in which the last turn offered a person, as every refusal does; None when it did not."""
+        query = (
+            sa.select(turns.c.path, turns.c.answer)
+            .join(conversations, conversations.c.id == turns.c.conversation_id)
+            .where(conversations.c.id == conversation_id, conversations.c.site_id == self.site)
+            .order_by(turns.c.number.desc())
+            .limit(1)
+        )
+        with self._engine.connect() as connection:
+            last = connection.execute(query).first()
+        return detect_language(last.answer) if last is not None and last.path == "refused" else None
 
     def rate(self, conversation_id: str, number: int, value: int, reason: str = "") -> None:
         """Thumb up (1) or down (-1) for a turn."""

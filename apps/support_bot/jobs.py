@@ -5,5 +5,8 @@ from headwater.storage.schedules import ScheduledJob
 
 
 def schedule(settings: Settings) -> list[ScheduledJob]:
-    """Conversations older than a year are deleted each night."""
-    return [ScheduledJob("support retention", "support", ("support", "retention", "--days", "365"), cron="30 2 * * *")]
+    """Each night: conversations older than a year are deleted, of all sites, and cut-off re-embedding is finished."""
+    return [
+        ScheduledJob("support retention", "support", ("support", "retention", "--days", "365"), cron="30 2 * * *"),
+        ScheduledJob("support reembed", "support", ("support", "reembed"), cron="0 3 * * *"),
+    ]

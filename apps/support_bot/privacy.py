@@ -25,10 +25,13 @@ def erase(engine: sa.Engine, site: str, subject: str) -> int:
     return _delete(engine, sa.and_(conversations.c.site_id == site, conversations.c.subject == subject))
 
 
-def retention(engine: sa.Engine, site: str, days: int) -> int:
-    """Delete conversations without a turn in the last `days` days; returns how many there were."""
+def retention(engine: sa.Engine, site: str | None, days: int) -> int:
+    """Delete conversations without a turn in the last `days` days, of every site when `site` is None.
+
+    Returns how many there were.
+    """
     old = conversations.c.updated < now() - timedelta(days=days)
-    return _delete(engine, sa.and_(conversations.c.site_id == site, old))
+    return _delete(engine, old if site is None else sa.and_(conversations.c.site_id == site, old))
 
 
 def _delete(engine: sa.Engine, condition: sa.ColumnElement[bool]) -> int:

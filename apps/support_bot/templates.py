@@ -23,6 +23,11 @@ class Template:
     quote: str
     handoff: bool = False
 
+    @property
+    def slots(self) -> frozenset[str]:
+        """The slots that its text can take up."""
+        return frozenset(_FIELD.findall(self.text))
+
     def fill(self, slots: Mapping[str, str]) -> str:
         """The answer for these slots; a slot outside [[ ]] that is missing leaves its field's name out."""
         kept = _OPTIONAL.sub(lambda m: m.group(1) if set(_FIELD.findall(m.group(1))) <= slots.keys() else "", self.text)
@@ -50,9 +55,3 @@ def read_templates(path: Path) -> dict[tuple[str, str], Template]:
                 bool(body.get("handoff", False)),
             )
     return found
-
-
-def read_descriptions(path: Path) -> dict[str, str]:
-    """Intent → its one-line description."""
-    values = tomllib.loads(path.read_text(encoding="utf-8"))
-    return {intent: str(body.get("description", "")) for intent, body in values.items()}

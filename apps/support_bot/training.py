@@ -20,6 +20,8 @@ from support_bot.site import ENCODERS, INTENTS, package_folder
 OUT_OF_SCOPE = "out_of_scope"
 BASES = {"en": "minilm", "zh": "multilingual"}
 ENCODER_BASES = {"en": "minilm", "*": "multilingual"}
+CARD_BEGIN = "<!-- figures: written by `make starters` -->"
+CARD_END = "<!-- end of figures -->"
 
 
 def starter_folder() -> Path:
@@ -69,24 +71,61 @@ def train_starter(
     return run
 
 
+def write_card() -> None:
+    """Bring the figures of the model card, starter/README.md, in line with the texts and the reports beside it."""
+    path = starter_folder() / "README.md"
+    before, _, rest = path.read_text(encoding="utf-8").partition(CARD_BEGIN)
+    _, end, after = rest.partition(CARD_END)
+    if not end:
+        raise HeadwaterError(
+            f"{path} has lost the lines {CARD_BEGIN!r} and {CARD_END!r} that its figures stand between"
+        )
+    path.write_text(f"{before}{CARD_BEGIN}\n{card_figures()}{CARD_END}{after}", encoding="utf-8")
+
+
+def card_figures() -> str:
+    """The model card's two tables: texts a part and language, and the scores of `intents-*.report.json`."""
+    lines = ["| texts (out of scope among them) | English | Chinese |", "|---|---|---|"]
+    for part, use in (("train", "training"), ("valid", "validation"), ("gate", "gate")):
+        texts = [read_starter(part, language) for language in BASES]
+        cells = [f"{len(t)} ({sum(e.label == OUT_OF_SCOPE for e in t)})" for t in texts]
+        lines.append(f"| {use} (`{part}.jsonl`) | {' | '.join(cells)} |")
+    lines += ["", "| measured | English | Chinese |", "|---|---|---|"]
+    folder = starter_folder()
+    reports = [json.loads((folder / f"intents-{name}.report.json").read_text(encoding="utf-8")) for name in BASES]
+    for part, use in (("validation", "validation"), ("test", "gate")):
+        found = [report["metrics"][part] for report in reports]
+        rows = {
+            "accuracy (95 % interval)": [
+                f"{m['accuracy']['value']:.3f} ({m['accuracy']['low']:.3f} to {m['accuracy']['high']:.3f})"
+                for m in found
+            ],
+            "macro F1": [f"{m['macro_f1']:.3f}" for m in found],
+            "calibration error": [f"{m['calibration_error']:.3f}" for m in found],
+            "in-scope accuracy at the threshold": [f"{m['scope']['in_scope_accuracy']:.3f}" for m in found],
+            "out-of-scope recall at the threshold": [f"{m['scope']['out_of_scope_recall']:.3f}" for m in found],
+            "out-of-scope area under ROC": [f"{m['scope']['area']:.3f}" for m in found],
+        }
+        lines += [f"| {use}: {name} | {' | '.join(cells)} |" for name, cells in rows.items()]
+    return "\n".join(lines) + "\n"
+
+
 def prepare_starter(settings: Settings, registry: Registry, progress: Progress = silent) -> list[str]:
     """Export and register what is not in production yet; returns the names that were prepared. Quick when none is."""
-    steps: list[tuple[str, Callable[[Path], Bundle], str | None]] = []
+    steps: list[tuple[str, Callable[[Path], Bundle], list[TextExample] | None]] = []
     for group, name in ENCODERS.items():
         if registry.production(name) is None:
             steps.append((name, _encoder_step(settings, ENCODER_BASES[group]), None))
     for language, name in INTENTS.items():
         adapter = starter_folder() / f"intents-{language}.safetensors"
         if registry.production(name) is None and adapter.is_file():
-            gate = settings.folder("bundles") / f"{name}.gate.jsonl"
-            steps.append((name, _intent_step(settings, language), str(gate)))
-    for number, (name, build, gate_set) in enumerate(steps):
+            steps.append((name, _intent_step(settings, language), read_starter("gate", language)))
+    for number, (name, build, gate) in enumerate(steps):
         progress(Step(number, len(steps), f"preparing {name}"))
-        if gate_set is not None:
-            _write_gate(Path(gate_set), name.rsplit("-", 1)[-1])
         with tempfile.TemporaryDirectory(dir=settings.folder("bundles"), prefix=".prepare-") as temporary:
             bundle = build(Path(temporary) / "bundle")
-            registry.add(name, bundle, actor="setup", gate_set=gate_set)
+            # An earlier set-up that was cut off, of an older Headwater, may have left an older set.
+            registry.add(name, bundle, actor="setup", gate=gate, replace_gate=True)
         promote(registry, name, actor="setup", threads=settings.threads)
     progress(Step(max(1, len(steps)), max(1, len(steps)), "models ready"))
     return [name for name, _, _ in steps]
@@ -146,13 +185,6 @@ def merge_starter(language: str, output: Path, settings: Settings) -> Bundle:
     return export_classifier(
         model, backbone, base, output, manifest, judge, with_weights=False, with_float=False, report=report
     )
-
-
-def _write_gate(path: Path, language: str) -> None:
-    rows = [{"text": e.text, "label": e.label} for e in read_starter("gate", language)]
-    partial = path.with_suffix(".part")
-    partial.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    partial.replace(path)
 
 
 def tune_on_examples(

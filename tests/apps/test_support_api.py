@@ -104,12 +104,113 @@ def test_a_request_for_a_person_is_handed_over(base: httpx.Client) -> None:
     assert ask(base, "转人工")["path"] == "handoff"
 
 
-def test_slots_of_the_message_appear_in_the_template(base: httpx.Client) -> None:
-    reply = ask(base, "I want to cancel my order NB-20481")
+@pytest.mark.parametrize(
+    ("message", "document"),
+    [
+        ("I want to cancel my order NB-20481", "order-changes"),
+        ("Where is my order NB-20481?", "tracking"),
+        ("How do I return order NB-20481?", "returns"),
+        ("我的订单NB-20481到哪了？", "zh-tracking"),
+        ("怎么退订单NB-20481的货？", "zh-returns"),
+    ],
+)
+def test_an_order_number_is_taken_up_by_the_template(base: httpx.Client, message: str, document: str) -> None:
+    reply = ask(base, message)
 
-    assert reply["path"] in ("template", "extracted")
-    if reply["path"] == "template":
-        assert "NB-20481" in reply["answer"]
+    assert reply["path"] == "template"
+    assert "NB-20481" in reply["answer"]
+    assert [citation["document_id"] for citation in reply["citations"]] == [document]
+
+
+def test_an_address_does_not_change_the_language_of_a_message(base: httpx.Client) -> None:
+    assert ask(base, "退订ann.margaret.quill@example.com")["language"] == "zh"
+
+
+@pytest.mark.parametrize(
+    ("question", "yes", "no", "colleague"),
+    [
+        ("Who won the football yesterday?", "yes please", "no thanks", "colleague"),
+        ("昨天的足球比赛谁赢了？", "好的", "不用了，谢谢", "人工客服"),
+    ],
+)
+def test_the_offer_of_a_person_is_accepted_or_declined(
+    base: httpx.Client, question: str, yes: str, no: str, colleague: str
+) -> None:
+    refused = ask(base, question)
+    accepted = ask(base, yes, conversation_id=refused["conversation_id"])
+    again = ask(base, question, conversation_id=refused["conversation_id"])
+    declined = ask(base, no, conversation_id=refused["conversation_id"])
+
+    assert refused["path"] == again["path"] == "refused"
+    assert accepted["path"] == "handoff"
+    assert colleague in accepted["answer"]
+    assert declined["path"] == "template"
+    assert declined["answer"] not in (accepted["answer"], refused["answer"])
+    assert colleague not in declined["answer"]
+    assert {reply["language"] for reply in (refused, accepted, declined)} == {refused["language"]}
+
+
+def test_a_yes_without_an_offer_hands_nobody_over(base: httpx.Client) -> None:
+    answered = ask(base, "How long does a refund take?")
+
+    assert ask(base, "yes please", conversation_id=answered["conversation_id"])["path"] != "handoff"
+    assert ask(base, "yes please")["path"] != "handoff"
+
+
+@pytest.fixture(scope="module")
+def bakery(base: httpx.Client, shop_home: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A site of another trade beside the sample shop, with one template and one product of its own."""
+    own = shop_home / "sites" / "bakery"
+    own.mkdir(parents=True)
+    (own / "intents.toml").write_text(
+        """[delivery_time.answer.en]
+text = "We bring bread before 8 o'clock.[[ Your {product} comes still warm.]]"
+document = "bread"
+quote = "We bring bread to your door before 8 o'clock."
+"""
+    )
+    (own / "vocabulary.json").write_text('{"product": {"rye loaf": "rye loaf"}}')
+    page = tmp_path_factory.mktemp("bakery") / "bread.md"
+    page.write_text("# Bread\n\nWe bring bread to your door before 8 o'clock.\n\nOur sourdough rests for two days.\n")
+    command = [sys.executable, "-m", "headwater.cli.main", "support", "ingest", "--site", "bakery", str(page)]
+    subprocess.run(command, env={**os.environ, "HEADWATER_HOME": str(shop_home)}, check=True, timeout=120)
+    return "bakery"
+
+
+@pytest.mark.parametrize(
+    ("message", "path"),
+    [("hi", "template"), ("thank you", "template"), ("I want to talk to a human", "handoff"), ("转人工", "handoff")],
+)
+def test_another_site_greets_and_hands_over_without_naming_the_sample_shop(
+    base: httpx.Client, bakery: str, message: str, path: str
+) -> None:
+    reply = ask(base, message, site=bakery)
+
+    assert reply["path"] == path
+    assert reply["citations"] == []
+    assert "Northbeck" not in reply["answer"]
+    assert "northbeck" not in reply["answer"]
+
+
+def test_another_site_answers_by_its_own_pages_templates_and_names(base: httpx.Client, bakery: str) -> None:
+    assert "two days" in ask(base, "How long does the sourdough rest?", site=bakery)["answer"]
+    assert ask(base, "When will my rye loaf be delivered?", site=bakery)["answer"] == (
+        "We bring bread before 8 o'clock. Your rye loaf comes still warm."
+    )
+
+
+def test_a_person_is_brought_in_though_the_page_with_the_hours_is_gone(base: httpx.Client, admin: httpx.Client) -> None:
+    page = admin.get("/support/v1/documents/contact").json()
+    hours = "8:00 to 18:00"
+    assert hours in ask(base, "I want to talk to a human")["answer"]
+
+    admin.delete("/support/v1/documents/contact")
+    without = ask(base, "I want to talk to a human")
+    put(admin, "contact.txt", page["text"].encode(), title=page["title"], url=page["url"])
+
+    assert without["path"] == "handoff"
+    assert hours not in without["answer"]
+    assert without["citations"] == []
 
 
 def test_events_carry_the_sentences_the_citations_and_the_whole(base: httpx.Client) -> None:

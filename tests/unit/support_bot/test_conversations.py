@@ -4,14 +4,18 @@ from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
+from click.testing import CliRunner
 
+from headwater.cli.main import cli
 from headwater.errors import HeadwaterError, NotFound
 from headwater.settings import Settings
+from headwater.storage.columns import now
 from headwater.storage.engine import open_engine
 from headwater.storage.migrations import migrate
 from support_bot import privacy
 from support_bot.conversations import Conversations
 from support_bot.domain import Answer
+from support_bot.jobs import schedule
 from support_bot.tables import conversations as table
 
 
@@ -88,13 +92,32 @@ def test_a_subject_gets_a_copy_and_is_forgotten(engine: sa.Engine) -> None:
     assert talks.get(kept)["turns"]
 
 
+def make_old(engine: sa.Engine, *ids: str) -> None:
+    with engine.begin() as connection:
+        connection.execute(table.update().where(table.c.id.in_(ids)).values(updated=now() - timedelta(days=400)))
+
+
+def test_retention_without_a_site_covers_the_old_conversations_of_all(
+    engine: sa.Engine, database_settings: Settings
+) -> None:
+    shop, other = Conversations(engine, "shop"), Conversations(engine, "other")
+    kept, _ = other.add_turn(None, "new", answer())
+    make_old(engine, *(talks.add_turn(None, "old", answer())[0] for talks in (shop, other, other)))
+    (scheduled,) = [job for job in schedule(database_settings) if "retention" in job.argv]
+
+    done = CliRunner().invoke(cli, [*scheduled.argv[:2], "--site", "other", *scheduled.argv[2:]])
+    assert done.output == "2 conversations deleted (site other)\n"
+    make_old(engine, other.add_turn(None, "old", answer())[0])
+    assert CliRunner().invoke(cli, scheduled.argv).output == "2 conversations deleted (all sites)\n"
+    assert [turn["conversation_id"] for turn in other.search()] == [kept]
+    assert CliRunner().invoke(cli, ["support", "retention", "--days", "0"]).exit_code != 0
+
+
 def test_old_conversations_end_with_their_time(engine: sa.Engine) -> None:
     talks = Conversations(engine, "shop")
     old, _ = talks.add_turn(None, "old", answer())
     new, _ = talks.add_turn(None, "new", answer())
-    with engine.begin() as connection:
-        moment = talks.get(old)["updated"] - timedelta(days=400)
-        connection.execute(table.update().where(table.c.id == old).values(updated=moment))
+    make_old(engine, old)
 
     assert privacy.retention(engine, "shop", 365) == 1
     assert talks.get(new)

@@ -59,9 +59,9 @@ def test_more_passages_than_can_be_embedded_are_refused() -> None:
         reader.read("many.txt", b"Short heading\n\nText.\n\n" * 40_000)
 
 
-def test_a_text_that_is_endless_to_cut_is_refused() -> None:
-    with Reader(Settings(max_reading_seconds=2)) as reader, pytest.raises(TooLarge, match=r"cut.txt takes longer"):
-        reader.read("cut.txt", b"see No. 1 " * 200_000)
+def test_a_text_of_nothing_but_abbreviations_is_cut_in_time() -> None:
+    with Reader(Settings(max_reading_seconds=20)) as reader:
+        assert len(reader.read("cut.txt", b"see No. 1 " * 200_000).text) > 1_900_000
 
 
 def test_a_full_disk_is_named_rather_than_the_file_blamed() -> None:
