@@ -1,6 +1,7 @@
 """The gateway's process: a socket, uvicorn, one worker (models are shared by its threads)."""
 
 import logging
+import os
 import socket
 
 import uvicorn
@@ -17,6 +18,8 @@ _log = logging.getLogger("headwater.gateway")
 
 def serve_on(settings: Settings, host: str, port: int, *, tries: int) -> None:
     """Serve on the first free port of `tries` from `port` on, until SIGTERM or SIGINT. Raises Conflict without one."""
+    # Requests run side by side; a team of OpenMP threads for each FAISS search would spin on the cores of the others.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     # Its lines name whole URLs, which may carry a customer's words.
     logging.getLogger("httpx").setLevel(logging.WARNING)

@@ -12,6 +12,7 @@ import psutil
 from headwater.storage.jobs import ACTOR_VARIABLE, JOB_VARIABLE, Job
 
 _TAIL_BYTES = 4096
+_MESSAGE = 500
 
 
 class RunningJob:
@@ -73,7 +74,9 @@ class RunningJob:
         with self.log.open("rb") as file:
             file.seek(max(0, self.log.stat().st_size - _TAIL_BYTES))
             lines = [line for line in file.read().decode(errors="replace").splitlines() if line.strip()]
-        return lines[-1].strip()[:500] if lines else ""
+        line = lines[-1].strip() if lines else ""
+        # What went wrong stands at the beginning, the way out at the end.
+        return line if len(line) <= _MESSAGE else f"{line[: _MESSAGE // 2]} … {line[3 - _MESSAGE // 2 :]}"
 
 
 def kill_left_over(job_id: str) -> None:

@@ -19,24 +19,41 @@ HEAVY = {
     "sklearn",
 }
 
+# Each does its whole work on the sample shop, since most imports happen with the first question or job.
 GATEWAY = """
+import time
 from starlette.testclient import TestClient
 from gateway.app import create_app
 from headwater.settings import load_settings
-with TestClient(create_app(load_settings())) as client:
-    assert client.get("/healthz").status_code == 200
-    import time
-    deadline = time.monotonic() + 20
-    while client.get("/readyz").status_code != 200 and time.monotonic() < deadline:
+settings = load_settings()
+with TestClient(create_app(settings)) as client:
+    deadline = time.monotonic() + 60
+    while (ready := client.get("/readyz")).status_code != 200 and time.monotonic() < deadline:
         time.sleep(0.1)
+    assert ready.status_code == 200, ready.text
+    for message, language in (("How long does a refund take?", "en"), ("退款多久能到账？", "zh")):
+        reply = client.post("/support/v1/chat", json={"message": message})
+        assert reply.status_code == 200 and reply.json()["language"] == language, reply.text
+        assert reply.json()["citations"], reply.text
+    admin = {"Authorization": f"Bearer {(settings.home / 'admin.token').read_text().strip()}"}
+    assert client.post("/v1/jobs", json={"argv": ["tune", "classify"]}, headers=admin).status_code == 202
+    page = ("zips.md", b"# Zips\\n\\nWe mend zips in Keswick for 18 pounds.")
+    added = client.post("/support/v1/documents", files={"file": page}, headers=admin)
+    assert added.status_code == 201, added.text
 """
 SCHEDULER = """
 import threading
 from headwater.settings import load_settings
+from headwater.storage import jobs
 from scheduler.main import Scheduler
 scheduler = Scheduler(load_settings())
-threading.Timer(1.0, scheduler.stopping.set).start()
+job = jobs.submit(scheduler.engine, "house", ["models", "list"], actor="test")
+thread = threading.Thread(target=lambda: [*jobs.watch(scheduler.engine, job.id)] and scheduler.stopping.set())
+thread.start()
 scheduler.run()
+thread.join()
+ended = jobs.get(scheduler.engine, job.id)
+assert ended.state == "done", ended
 """
 COMMAND_LINE = """
 from click.testing import CliRunner
@@ -57,9 +74,13 @@ def test_imports_point_downwards() -> None:
     assert found.returncode == 0, found.stdout[-3000:] + found.stderr[-1000:]
 
 
+@pytest.mark.models
 @pytest.mark.parametrize(("name", "code"), [("gateway", GATEWAY), ("scheduler", SCHEDULER)])
-@pytest.mark.usefixtures("settings")
-def test_process_that_serves_loads_neither_training_nor_dashboard_packages(name: str, code: str) -> None:
+def test_process_that_serves_loads_neither_training_nor_dashboard_packages(
+    name: str, code: str, shop_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADWATER_HOME", str(shop_home))
+    monkeypatch.delenv("HEADWATER_DATABASE_URL", raising=False)
     loaded = modules_after(code)
     assert {"headwater", name} <= loaded
     assert not HEAVY & loaded

@@ -59,7 +59,7 @@ def open_pair(base: BaseModel, folder: Path) -> Pair:
         )
         return rows
 
-    size = bundle.file(bundle.manifest.model).stat().st_size / 1e6
+    size = sum(path.stat().st_size for path in bundle.path.glob(f"{bundle.manifest.model}*")) / 1e6
     return Pair(encoder.encode, encode_rival, size, bundle.manifest.model)
 
 

@@ -1,13 +1,12 @@
 """`/v1/jobs`: submit what is allowed, list, cancel, read logs."""
 
-import os
-from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, Field
 
+from gateway.submission import check_files
 from headwater.errors import HeadwaterError, NotFound
 from headwater.storage import jobs
 from headwater.storage.jobs import Job
@@ -25,7 +24,7 @@ Viewer = Annotated[User, Depends(require("viewer"))]
 class NewJob(BaseModel):
     """A headwater command without its first word."""
 
-    app: str = Field("house", max_length=32)
+    app: str = Field("house", max_length=32, pattern="^[a-z_]+$")
     argv: list[Annotated[str, Field(max_length=4096)]] = Field(min_length=1, max_length=100)
 
 
@@ -47,10 +46,10 @@ def build_router(context: Context) -> APIRouter:
 
     @router.post("", status_code=202)
     def submit(new: NewJob, user: Viewer) -> Job:
-        """Queue a command; only those that an app has opened to HTTP, with files under the state folder alone."""
+        """Queue a command: only those that an app has opened to HTTP, with files of the state folder's runs/ alone."""
         allowed = allowed_job(context.allowed_jobs, new.argv)
         check_role(user, allowed.role)
-        refuse_outside_files(new.argv, home)
+        check_files(new.argv, context.settings.folder("runs"))
         return jobs.submit(house, new.app, new.argv, actor=user.name, heavy=allowed.heavy)
 
     @router.get("/{job_id}")
@@ -86,20 +85,3 @@ def allowed_job(allowed: list[AllowedJob], argv: list[str]) -> AllowedJob:
             return job
     known = ", ".join(" ".join(job.words) for job in allowed)
     raise HeadwaterError(f"{' '.join(argv[:2])!r} cannot be submitted over HTTP; what can: {known}")
-
-
-def refuse_outside_files(argv: list[str], home: Path) -> None:
-    """Raise HeadwaterError for a word that may name a file outside the state folder.
-
-    A remote editor must not read or write the server's files: every word (and the value after `=`) with a path
-    separator or leading dot has to lie under home, and so has every word that names an existing file.
-    """
-    for word in argv:
-        value = word.partition("=")[2] if word.startswith("-") and "=" in word else word
-        looks_like_path = any(mark in value for mark in ("/", os.sep, "..")) or value.startswith(("~", "."))
-        if value and (looks_like_path or Path(value).exists()):
-            path = Path(value).resolve()
-            if not path.is_relative_to(home.resolve()):
-                raise HeadwaterError(
-                    f"{value!r} lies outside the state folder; upload it first, or use the command line"
-                )

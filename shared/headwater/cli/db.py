@@ -7,7 +7,13 @@ import click
 
 @click.group()
 def db() -> None:
-    """Databases: one for the house, one an app."""
+    """Migrate, check and back up the databases: one for the house, one an app.
+
+    \b
+    Examples:
+      headwater db status
+      headwater db backup backups/2026-11-24
+    """
 
 
 @db.command("migrate")

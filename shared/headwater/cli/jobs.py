@@ -13,7 +13,13 @@ if TYPE_CHECKING:
 
 @click.group()
 def jobs() -> None:
-    """Background jobs: what waits, runs and has ended."""
+    """List, watch and cancel background jobs, and read their logs.
+
+    \b
+    Examples:
+      headwater jobs list
+      headwater jobs watch 00661057bf2c636713bbf96
+    """
 
 
 @jobs.command("list")

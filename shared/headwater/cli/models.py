@@ -19,7 +19,12 @@ def models() -> None:
 @models.command("list")
 @click.option("--json", "as_json", is_flag=True, help="print for programs")
 def list_models(as_json: bool) -> None:
-    """The catalog, and which of it is here."""
+    """The catalog, and which of it is here.
+
+    \b
+    Example:
+      headwater models list --json
+    """
     from headwater.models import CATALOG
     from headwater.settings import load_settings
 

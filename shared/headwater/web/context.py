@@ -73,8 +73,9 @@ class Context:
         self._stopping.set()
         for function in reversed(self._closers):
             function()
-        for engine in self.engines.values():
-            engine.dispose()
+        with self._lock:  # a warm-up may be opening one
+            for engine in self.engines.values():
+                engine.dispose()
 
     def _warm_up_all(self) -> None:
         while self._waiting and not self._stopping.is_set():

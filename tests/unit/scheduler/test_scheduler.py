@@ -113,6 +113,16 @@ def test_failed_job_says_its_last_line_and_an_unknown_verb_is_one(house: sa.Engi
     assert "no-such-verb" in jobs.get(house, unknown.id).message
 
 
+def test_long_last_line_keeps_its_end_where_the_way_out_stands(house: sa.Engine, start) -> None:
+    start()
+    job = jobs.submit(house, "house", ["registry", "promote", f"{'long' * 300}@last"], actor="ann")
+    message = wait_for_end(house, job.id).message
+    assert message.lower().startswith("error: ")
+    assert " … " in message
+    assert message.endswith("long@3")
+    assert len(message) == 500
+
+
 @pytest.mark.parametrize("manner", ["--stubborn", "polite"])
 def test_cancelled_job_ends_with_its_children(house: sa.Engine, settings: Settings, start, manner: str) -> None:
     start()

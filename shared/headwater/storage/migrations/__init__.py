@@ -4,7 +4,8 @@ How an app gets its tables: declare them in `<app>/tables.py`, write `<app>/migr
 `revision = "0001"` and `down_revision = None` (the next file: "0002" and "0001", and so on; the revision is always
 the file's number), whose `upgrade()` calls `op.create_table(...)`, and name the package in pyproject.toml under
 `[project.entry-points."headwater.databases"]`. `migrate(engine, "<database>")` does the rest.
-Shared packages (bundles, retrieval) add their tables to the house as the next number in this folder.
+A shared package adds the house's tables as the next number in this folder (bundles), or lends an app's migration the
+functions that make them (retrieval).
 """
 
 import importlib.util
