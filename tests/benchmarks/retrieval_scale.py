@@ -55,21 +55,28 @@ def measure(folder: Path, size: int) -> dict[str, Any]:
     from headwater.retrieval.vectors import VectorIndex
 
     faiss.omp_set_num_threads(1)
-    rows, queries = np.load(folder / "rows.npy", mmap_mode="r"), np.load(folder / "queries.npy")
+    queries = np.load(folder / "queries.npy")
+    dimension = queries.shape[1]
+
+    def rows(start: int) -> NDArray[np.float32]:
+        # Read, not mapped: a mapped file would count as the process's own memory.
+        count = min(size, start + _CHUNK) - start
+        path = folder / "rows.f32"
+        return np.fromfile(path, np.float32, count * dimension, offset=4 * start * dimension).reshape(-1, dimension)
+
     before = held_bytes()
     started = time.perf_counter()
-    index = VectorIndex(rows.shape[1], *([1_000] if QUICK else []))
+    index = VectorIndex(dimension, *([1_000] if QUICK else []))
     for start in range(0, size, _CHUNK):
-        end = min(size, start + _CHUNK)
-        index.add(range(start, end), np.array(rows[start:end]))
+        index.add(range(start, min(size, start + _CHUNK)), rows(start))
     index.settle()
     built = time.perf_counter() - started
-    share = (held_bytes() - before) / (size * rows.shape[1] * 4)
+    share = (held_bytes() - before) / (size * dimension * 4)
     found = [{i for i, _ in index.search(query, _K)} for query in queries]
     ours = milliseconds(lambda query: index.search(query, _K), queries)
-    exact = faiss.IndexFlatIP(rows.shape[1])
+    exact = faiss.IndexFlatIP(dimension)
     for start in range(0, size, _CHUNK):
-        exact.add(np.array(rows[start : min(size, start + _CHUNK)]))
+        exact.add(rows(start))
     truth = exact.search(queries, _K)[1]
     theirs = milliseconds(lambda query: exact.search(query.reshape(1, -1), _K), queries[:200])
     recall = [len(own & set(true.tolist())) / _K for own, true in zip(found, truth, strict=True)]
@@ -102,7 +109,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         np.save(folder / "queries.npy", real[-QUERIES:])
-        np.save(folder / "rows.npy", filled_up(real[:-QUERIES], SIZES[-1]))
+        filled_up(real[:-QUERIES], SIZES[-1]).tofile(folder / "rows.f32")
         for size in SIZES:
             command = [sys.executable, __file__, "--measure", name, str(size)]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
