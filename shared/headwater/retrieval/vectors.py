@@ -1,7 +1,7 @@
 """Inner-product search with stable ids, on FAISS: exact, and by cells when exact search would be slow.
 
 Rows are kept once, in half precision. Above `exact_rows` of them, product codes in cells (Jégou et al. 2011; the 4-bit
-"fast scan" codes of André et al. 2017) name candidates, which are then scored again by their rows: 0.57 of the bytes of
+"fast scan" codes of André et al. 2017) name candidates, which are then scored again by their rows: 0.6 of the bytes of
 float32 in all. `make bench BENCH=retrieval-scale` prints recall and times.
 """
 
@@ -18,9 +18,11 @@ EXACT_ROWS = 200_000
 # The cells are made anew when so large a share of their rows is gone, or when they hold so many times the first rows.
 _DEAD_SHARE = 0.2
 _GROWTH = 2.0
+# With a smaller share of a query's candidates left, what was removed hides what is near: search is exact then.
+_LEAST_LIVE = 0.5
 # Chosen on a million sentence vectors: the share of cells that is read, and candidates scored again for each result.
 _PROBED = 0.4
-_CANDIDATES, _LEAST_CANDIDATES = 10, 200
+_CANDIDATES, _LEAST_CANDIDATES = 10, 800
 _ROWS_A_CELL_TO_LEARN = 64
 _CHUNK = 50_000
 
@@ -100,6 +102,8 @@ class VectorIndex:
         places = np.searchsorted(self._ids(), candidates)
         # Removed rows stay in the cells until those are made anew; here they are left out.
         live = self._ids()[np.minimum(places, len(self) - 1)] == candidates
+        if live.sum() < _LEAST_LIVE * len(candidates):
+            return []
         candidates, places = candidates[live], places[live]
         scores = self._halves()[places].astype(np.float32) @ query
         best = np.argsort(-scores, kind="stable")[:count]
@@ -173,10 +177,9 @@ class _Cells:
         dimension = sample.shape[1]
         cells = _cells_for(size)
         self._centroids = faiss.IndexFlatIP(dimension)
-        # Two dimensions a 4-bit code. Codes of the rows themselves, not of residuals: no table for each cell.
-        self._index = faiss.IndexIVFPQFastScan(
-            self._centroids, dimension, cells, dimension // 2, 4, faiss.METRIC_INNER_PRODUCT
-        )
+        # Three dimensions a 4-bit code. Codes of the rows themselves, not of residuals: no table for each cell.
+        codes = dimension // (3 if dimension % 3 == 0 else 2)
+        self._index = faiss.IndexIVFPQFastScan(self._centroids, dimension, cells, codes, 4, faiss.METRIC_INNER_PRODUCT)
         self._index.by_residual = False
         self._index.cp.max_points_per_centroid = _ROWS_A_CELL_TO_LEARN
         self._index.cp.min_points_per_centroid = 1
