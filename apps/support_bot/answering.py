@@ -29,6 +29,9 @@ _CONTROL = re.compile(
 _SHOWN_INTENTS = 5
 # The calibrated probability that an intent needs for its template to answer.
 TEMPLATE_THRESHOLD = 0.7
+# And that it needs where no sentence of the documents comes close to the question: on questions_fit.jsonl, each
+# template below this answered something else than what was asked.
+CERTAIN = 0.99
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,9 @@ class Answerer:
         else:
             found = self.look_up(question, understanding, timings)
             reply = self._from_documents(understanding, found)
-            if template is not None and (reply.path == "refused" or self.leads(template, understanding, found)):
+            if template is not None and reply.path == "refused":
+                reply = self._alone(template, understanding, found)
+            elif template is not None and self.leads(template, understanding, found):
                 reply = self.from_template(template, understanding, found)
         _note(timings, "total", started)
         return Answer(**{**reply.__dict__, "understanding": understanding, "timings": timings})
@@ -130,6 +135,11 @@ class Answerer:
             return replace(template, text=say("handoff", found.language), document_id="", quote="")
         return template
 
+    def is_certain(self, template: Template, understanding: Understanding) -> bool:
+        """Whether the template may answer without a page that comes close to the question."""
+        own = template.handoff or takes_up(template.slots, understanding.slots)
+        return own or understanding.probability >= CERTAIN
+
     def leads(self, template: Template, understanding: Understanding, found: "Lookup") -> bool:
         """Whether the template is preferred to the documents' sentences.
 
@@ -164,6 +174,13 @@ class Answerer:
             passages=found.passages if found else (),
         )
 
+    def _alone(self, template: Template, understanding: Understanding, found: "Lookup") -> Answer:
+        """The template's answer where no sentence comes close; in doubt of the intent with the offer of a person."""
+        reply = self.from_template(template, understanding, found)
+        if self.is_certain(template, understanding):
+            return reply
+        return replace(reply, path="clarify", text=say("clarify", reply.language).format(answer=reply.text))
+
     def _citation(self, template: Template) -> Citation | None:
         """Where the template's source says what it says; None when the page no longer does."""
         if not template.document_id:
@@ -187,6 +204,8 @@ class Answerer:
         key = self._index.group_of(language)
         calibration = self._calibrations[key]
         found = self._index.look_up(question, 8, language)
+        # One encoder serves many languages: a page in another one than the question's answers nobody.
+        hits = [hit for hit in found.hits if hit.chunk.language == language]
         _note(timings, "retrieval", started)
         started = time.perf_counter()
         encoder = found.embedder
@@ -195,9 +214,11 @@ class Answerer:
             return encoder.encode(texts, "passage")
 
         preferred = self._preferred(understanding, calibration.intent_weight)
-        extract = self._extractor.extract(question, found.vector, found.hits, encode, encoder.id, preferred)
+        extract = self._extractor.extract(
+            question, found.vector, hits, encode, encoder.id, preferred, calibration.word_weight
+        )
         _note(timings, "extraction", started)
-        passages = tuple(_passage(hit) for hit in found.hits)
+        passages = tuple(_passage(hit) for hit in hits)
         return Lookup(found.vector, passages, extract, calibration, encode, encoder.id)
 
     def _preferred(self, understanding: Understanding, weight: float) -> dict[str, float]:

@@ -114,6 +114,9 @@ def _has_documents(engine: Any, site: str) -> bool:
 def ingest(sources: tuple[str, ...], site: str | None, as_json: bool) -> None:
     """Import files, folders, web pages or sitemaps; replaces documents with the same id.
 
+    The id of a file is its path from here without the suffix. What cannot be read is named, the rest is imported, and
+    the exit status is 1.
+
     \b
     Examples:
       headwater support ingest handbook.pdf faq.csv
@@ -131,10 +134,10 @@ def ingest(sources: tuple[str, ...], site: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps({"documents": done.documents, "failures": done.failures}, ensure_ascii=False))
     else:
-        click.echo(f"{len(done.documents)} documents ingested")
+        click.echo(f"{len(done.documents)} document{'' if len(done.documents) == 1 else 's'} ingested")
         for name, reason in done.failures:
             click.echo(f"not read: {name}: {reason}", err=True)
-    if done.failures and not done.documents:
+    if done.failures:
         raise click.exceptions.Exit(1)
 
 
@@ -169,6 +172,9 @@ def ask(question: str, language: str | None, as_json: bool) -> None:
 def evaluate(data: str | None, as_json: bool) -> None:
     """Score answers on questions with and without an answer in the help centre.
 
+    `document` and `sentence` are empty for a question that the bot should refuse. An answer said to be in doubt, with
+    the offer of a person, counts as refused.
+
     \b
     Example:
       headwater support eval
@@ -177,32 +183,47 @@ def evaluate(data: str | None, as_json: bool) -> None:
     from support_bot.quality import read_questions
     from support_bot.site import package_folder
 
-    path = Path(data) if data else package_folder("sample_data") / "questions.jsonl"
-    scores = run_evaluation(_service().answerer(None), read_questions(path))
+    questions = read_questions(Path(data) if data else package_folder("sample_data") / "questions.jsonl")
+    scores = run_evaluation(_service().answerer(None), questions)
     if as_json:
         click.echo(json.dumps(scores, indent=2, ensure_ascii=False))
         return
     for language, row in scores.items():
         click.echo(
             f"{language}: {row['answerable']} answerable: {row['right']:.1%} right, {row['wrong']:.1%} wrong, "
-            f"{row['refused']:.1%} refused; {row['unanswerable']} without an answer: "
+            f"{row['refused']:.1%} refused (of all, {row['right_in_doubt']:.1%} right, but said to be in doubt); "
+            f"{row['unanswerable']} without an answer: {1 - row['refused_rightly']:.1%} answered, "
             f"{row['refused_rightly']:.1%} refused; "
             f"median {row['median_ms']:.0f} ms; paths {row['paths']}"
         )
 
 
 @support.command()
-def fit() -> None:
-    """Fit fusion weights and answer confidence on sample_data/questions_fit.jsonl; writes starter/*.json.
+@click.option(
+    "--data",
+    default=None,
+    help="questions as for eval, but others (10 with an answer and 10 without, a language); default: the starter's",
+)
+def fit(data: str | None) -> None:
+    """Fit fusion weights and answer confidence; writes fusion.json and calibration.json.
+
+    They go to `sites/<site>/` of the state folder; without --data, as developers of Headwater do, to the starter. A
+    running gateway takes them up when it starts anew.
 
     \b
     Example:
-      headwater support fit
+      headwater support fit --data questions.jsonl
     """
-    from support_bot.quality import fit_starter
+    from support_bot.quality import fit as run_fit
+    from support_bot.quality import read_questions
+    from support_bot.site import package_folder, site_folder
 
-    for line in fit_starter(_service()):
+    questions = read_questions(Path(data) if data else package_folder("sample_data") / "questions_fit.jsonl")
+    service = _service()
+    output = site_folder(service.settings, service.settings.site) if data else package_folder("starter")
+    for line in run_fit(service, questions, output):
         click.echo(line)
+    click.echo(f"written to {output}")
 
 
 @support.command("train-starter")

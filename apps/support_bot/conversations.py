@@ -65,7 +65,7 @@ class Conversations:
         return conversation_id, number
 
     def offered(self, conversation_id: str) -> str | None:
-        """The language in which the last turn offered a person, as every refusal does; None when it did not."""
+        """The language in which the last turn offered a person, as refusals and doubtful answers do, else None."""
         query = (
             sa.select(turns.c.path, turns.c.answer)
             .join(conversations, conversations.c.id == turns.c.conversation_id)
@@ -75,7 +75,7 @@ class Conversations:
         )
         with self._engine.connect() as connection:
             last = connection.execute(query).first()
-        return detect_language(last.answer) if last is not None and last.path == "refused" else None
+        return detect_language(last.answer) if last is not None and last.path in ("refused", "clarify") else None
 
     def rate(self, conversation_id: str, number: int, value: int, reason: str = "") -> None:
         """Thumb up (1) or down (-1) for a turn."""

@@ -2,7 +2,7 @@
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +33,8 @@ class Calibration:
     """Logistic weights of the evidence that a passage answers, fitted on questions with and without an answer.
 
     A template answers when its cosine to the question exceeds the best sentence's by `template_margin` (may be
-    negative). Sentences of a document that the intent's template cites are preferred by `intent_weight` x probability.
+    negative). Sentences of a document that the intent's template cites are preferred by `intent_weight` x probability,
+    those that hold the question's words by `word_weight` x their share.
     """
 
     bias: float
@@ -43,6 +44,7 @@ class Calibration:
     threshold: float = 0.5
     template_margin: float = 0.0
     intent_weight: float = 0.0
+    word_weight: float = 0.0
 
     def confidence(self, evidence: "Evidence") -> float:
         """Probability that the extracted sentences answer the question."""
@@ -89,10 +91,12 @@ class Extractor:
         encode: Encode,
         encoder_id: str,
         preferred: Mapping[str, float] | None = None,
+        word_weight: float = 0.0,
     ) -> Extract | None:
         """The best answer in the hits; None when they hold no sentence.
 
         query_vector: unit [dimension]. `preferred`: what is added to the scores of a document's sentences.
+        `word_weight`: what is added to a sentence with all words of the question.
         """
         sentences = _candidates(hits[:_PASSAGES])
         if not sentences:
@@ -100,11 +104,12 @@ class Extractor:
         vectors = self.vectors([s.context for s in sentences], encode, encoder_id)
         cosines = vectors @ query_vector
         scores = _scores(sentences, cosines)
-        bonus = np.array([(preferred or {}).get(s.hit.chunk.document_id, 0.0) for s in sentences])
-        best = int((scores + bonus).argmax())
-        chosen = _extend(sentences, scores, best)
-        hit = sentences[best].hit
         terms = set(tokenise(question))
+        worded = scores + word_weight * _shares(terms, sentences) if word_weight else scores
+        bonus = np.array([(preferred or {}).get(s.hit.chunk.document_id, 0.0) for s in sentences])
+        best = int((worded + bonus).argmax())
+        chosen = _extend(sentences, worded, best)
+        hit = sentences[best].hit
         shared = len(terms & set(tokenise(f"{hit.chunk.title} {hit.chunk.section} {hit.chunk.text}")))
         evidence = Evidence(float(scores[best]), max(h.cosine for h in hits), shared / max(len(terms), 1))
         return Extract(tuple(_citation(sentences[i]) for i in chosen), evidence)
@@ -167,6 +172,18 @@ def _scores(sentences: Sequence[_Sentence], cosines: NDArray[np.float32]) -> NDA
         elif _CELLS in sentence.text:
             scores[i] -= _ROW_COST
     return scores
+
+
+def _shares(terms: Set[str], sentences: Sequence[_Sentence]) -> NDArray[np.float64]:
+    """Of the question's terms, the share that each sentence holds, [sentences]; terms that few of them hold count more.
+
+    Vectors blur what is named: "cancel the rental" is as close to other sentences about rentals.
+    """
+    held = [terms & set(tokenise(sentence.text)) for sentence in sentences]
+    counts = {term: sum(term in own for own in held) for term in terms}
+    weights = {term: math.log(1 + (len(held) - n + 0.5) / (n + 0.5)) for term, n in counts.items()}
+    total = sum(weights.values()) or 1.0
+    return np.array([sum(weights[term] for term in own) / total for own in held])
 
 
 def _extend(sentences: Sequence[_Sentence], scores: NDArray[np.float64], best: int) -> list[int]:

@@ -1,12 +1,13 @@
 """Files, folders, addresses and sitemaps into the index; one bad document never stops the others."""
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from urllib.parse import urlsplit
 
-from headwater.errors import HeadwaterError, NotFound
+from headwater.errors import HeadwaterError
 from headwater.progress import Progress, Step, silent
 from headwater.retrieval import Document, Index, Upsert
 from headwater.settings import Settings
@@ -30,25 +31,34 @@ class Ingested:
 def ingest(
     index: Index, sources: Sequence[str], settings: Settings, *, actor: str, progress: Progress = silent
 ) -> Ingested:
-    """Import files, folders, page addresses and sitemap addresses (…/sitemap.xml). The index changes in one step."""
-    documents: list[Document] = []
+    """Import files, folders, page addresses and sitemap addresses (…/sitemap.xml). The index changes in one step.
+
+    What cannot be found or read, and a second document with the id of another, is a failure; the rest is imported.
+    """
+    documents: dict[str, tuple[str, Document]] = {}
     failures: list[tuple[str, str]] = []
     loaders = [loader for source in sources for loader in _loaders(source, settings, failures)]
     with Reader(settings) as reader:
         for number, (name, load) in enumerate(loaders):
             progress(Step(number, len(loaders), f"reading {name}"))
             try:
-                documents.append(load(reader))
+                document = load(reader)
             except HeadwaterError as error:
                 failures.append((name, str(error)))
+                continue
+            other, same = documents.setdefault(document.id, (name, document))
+            if same.text != document.text:  # the same page by two addresses is no loss
+                failures.append(
+                    (name, f"its id would be {document.id!r}, which {other} has; rename one, or import them one by one")
+                )
     if documents:
-        index.apply([Upsert(document) for document in documents], actor=actor, progress=progress)
-    return Ingested(tuple(document.id for document in documents), tuple(failures))
+        index.apply([Upsert(document) for _, document in documents.values()], actor=actor, progress=progress)
+    return Ingested(tuple(documents), tuple(failures))
 
 
 class _File:
-    def __init__(self, path: Path, settings: Settings, about: dict[str, str]) -> None:
-        self._path, self._settings, self._about = path, settings, about
+    def __init__(self, path: Path, folder: Path, settings: Settings, about: dict[str, str]) -> None:
+        self._path, self._folder, self._settings, self._about = path, folder, settings, about
 
     def __call__(self, reader: Reader) -> Document:
         try:
@@ -60,10 +70,18 @@ class _File:
         return reader.read(
             self._path.name,
             data,
-            document_id=about.get("id", ""),
+            document_id=about.get("id", "") or _relative(self._path, self._folder).with_suffix("").as_posix(),
             title=about.get("title", ""),
             url=about.get("url", ""),
         )
+
+
+def _relative(path: Path, folder: Path) -> PurePath:
+    """The path from the working directory, or from `folder` for what lies elsewhere: so files of one name differ."""
+    here = Path.cwd()
+    absolute, start = Path(os.path.normpath(here / path)), Path(os.path.normpath(here / folder))
+    relative = absolute.relative_to(here if absolute.is_relative_to(here) else start)
+    return PurePath(str(relative).encode("utf-8", "ignore").decode())  # names need not be Unicode, ids are
 
 
 class _Page:
@@ -104,19 +122,19 @@ def _loaders(source: str, settings: Settings, failures: list[tuple[str, str]]) -
         return
     path = Path(source)
     if len(path.name) > _NAME_LENGTH:
-        raise NotFound(
-            f"{source[:40]}… is too long for the name of a file; give a file, a folder or an http(s) address"
-        )
-    if path.is_dir():
+        failures.append((f"{source[:40]}…", "too long for a file's name; give a file, a folder or an http(s) address"))
+    elif path.is_dir():
         about = _read_manifest(path)
-        for file in sorted(path.rglob("*")):
-            if file.is_file() and file.suffix.lower() in SUFFIXES:
-                name = file.relative_to(path).as_posix()
-                yield name, _File(file, settings, about.get(name, {}))
+        files = [file for file in sorted(path.rglob("*")) if file.is_file() and file.suffix.lower() in SUFFIXES]
+        if not files:
+            failures.append((source, f"the folder holds no file that is read; use {', '.join(SUFFIXES)}"))
+        for file in files:
+            loader = _File(file, path, settings, about.get(file.relative_to(path).as_posix(), {}))
+            yield str(_relative(file, path)), loader
     elif path.is_file():
-        yield path.name, _File(path, settings, {})
+        yield str(_relative(path, path.parent)), _File(path, path.parent, settings, {})
     else:
-        raise NotFound(f"{source} is neither a file, a folder, nor an http(s) address")
+        failures.append((source, "neither a file, a folder, nor an http(s) address"))
 
 
 def _read_manifest(folder: Path) -> dict[str, dict[str, str]]:

@@ -14,7 +14,7 @@ from headwater.storage import jobs
 from headwater.web import Context
 from support_bot.answering import Answerer
 from support_bot.conversations import Conversations
-from support_bot.site import DATABASE, ENCODERS, INTENTS, open_answerer, open_encoders, open_index
+from support_bot.site import DATABASE, ENCODERS, INTENTS, open_answerer, open_encoders, open_index, site_folder
 
 _SITES = 100
 
@@ -58,7 +58,8 @@ class Service:
             raise NotFound(f"there is no site {name!r}")
         with self._lock:
             if name not in self._sites:
-                index = open_index(self._context.engine(DATABASE), name, self._encoders)
+                folder = site_folder(self.settings, name)
+                index = open_index(self._context.engine(DATABASE), name, self._encoders, folder)
                 if name != self.settings.site and not index.documents(limit=1):
                     raise NotFound(f"there is no site {name!r}; leave site out for {self.settings.site!r}")
                 answerer = open_answerer(self.settings, self._context.registry, index)

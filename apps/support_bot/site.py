@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -37,29 +38,39 @@ def open_encoders(registry: Registry, threads: int = 0) -> dict[str, Encoders]:
     return {group: Encoders(registry, name, threads) for group, name in ENCODERS.items()}
 
 
-def open_index(engine: sa.Engine, site: str, encoders: Mapping[str, Encoders]) -> Index:
-    """The site's index with the fusion weights of `starter/fusion.json`."""
-    return Index(engine, site, encoders, fusion_weights())
+def open_index(engine: sa.Engine, site: str, encoders: Mapping[str, Encoders], folder: Path | None = None) -> Index:
+    """The site's index with the fusion weights of its folder (`site_folder`), else of the starter."""
+    return Index(engine, site, encoders, fusion_weights(folder))
 
 
-def fusion_weights() -> dict[str, Weights]:
-    """The weight of BM25 by language group, fitted on sample questions with the base encoders.
+def site_folder(settings: Settings, site: str) -> Path:
+    """Where a site's own files lie: intents.toml, vocabulary.json, and what `headwater support fit` writes."""
+    return settings.home / "sites" / site
+
+
+def fusion_weights(folder: Path | None = None) -> dict[str, Weights]:
+    """The weight of BM25 by language group; those of the starter are fitted on the sample questions.
 
     These and the calibrations stay as they are when another encoder is promoted: one whose cosines lie elsewhere than
     its predecessor's needs `headwater support fit` again.
     """
-    path = package_folder("starter") / "fusion.json"
-    stored = json.loads(path.read_text()) if path.is_file() else {}
-    return {group: Weights(float(value)) for group, value in stored.items()}
+    return {group: Weights(float(value)) for group, value in _fitted("fusion.json", folder).items()}
 
 
-def calibrations() -> dict[str, Calibration]:
+def calibrations(folder: Path | None = None) -> dict[str, Calibration]:
     """How sure an extracted answer is, by language group; fitted by `headwater support fit`."""
-    path = package_folder("starter") / "calibration.json"
-    stored = json.loads(path.read_text()) if path.is_file() else {}
+    stored = _fitted("calibration.json", folder)
     # Without a fit: mostly the sentence's cosine, refusing below about .55.
     default = Calibration(-9.0, 12.0, 4.0, 1.0)
     return {group: Calibration(**stored[group]) if group in stored else default for group in ENCODERS}
+
+
+def _fitted(name: str, folder: Path | None) -> dict[str, Any]:
+    """{language group: value}, the folder's where it has one and the starter's beside it."""
+    found: dict[str, Any] = {}
+    for path in (package_folder("starter") / name, *([folder / name] if folder else [])):
+        found |= json.loads(path.read_text()) if path.is_file() else {}
+    return found
 
 
 def open_answerer(settings: Settings, registry: Registry, index: Index) -> Answerer:
@@ -70,7 +81,8 @@ def open_answerer(settings: Settings, registry: Registry, index: Index) -> Answe
 
     intents = {language: Live(registry, name, load) for language, name in INTENTS.items()}
     templates, vocabulary = open_templates(settings, index.site)
-    return Answerer(index, Models(intents), templates, calibrations(), vocabulary, settings.max_question_characters)
+    fitted = calibrations(site_folder(settings, index.site))
+    return Answerer(index, Models(intents), templates, fitted, vocabulary, settings.max_question_characters)
 
 
 def open_templates(settings: Settings, site: str) -> tuple[dict[tuple[str, str], Template], Vocabulary | None]:
@@ -80,7 +92,7 @@ def open_templates(settings: Settings, site: str) -> tuple[dict[tuple[str, str],
     ones (greeting, thanks, a person) besides. Raises HeadwaterError when a file is malformed.
     """
     templates = read_templates(package_folder("texts") / "intents.toml")
-    folder = settings.home / "sites" / site
+    folder = site_folder(settings, site)
     if not (folder / INTENTS_FILE).is_file():
         if not settings.demo or site != settings.site:
             return templates, None

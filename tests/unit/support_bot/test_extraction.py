@@ -20,13 +20,15 @@ def encode(texts: Sequence[str]) -> NDArray[np.float32]:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def extract(question: str, *documents: Document, preferred: dict[str, float] | None = None) -> Extract | None:
+def extract(
+    question: str, *documents: Document, preferred: dict[str, float] | None = None, word_weight: float = 0.0
+) -> Extract | None:
     vector = encode([question])[0]
     chunks = [chunk for document in documents for chunk in split_document(document)]
     cosines = encode([chunk.text for chunk in chunks]) @ vector
     hits = [Hit(chunk, float(c), float(c), 0.0) for chunk, c in zip(chunks, cosines, strict=True)]
     hits.sort(key=lambda hit: -hit.score)
-    return Extractor().extract(question, vector, hits, encode, "test", preferred)
+    return Extractor().extract(question, vector, hits, encode, "test", preferred, word_weight)
 
 
 REFUNDS = Document(
@@ -77,6 +79,19 @@ def test_the_intent_tips_the_scale_between_like_sentences() -> None:
 
     assert tipped is not None
     assert tipped.citations[0].document_id == other
+
+
+def test_a_sentence_with_the_questions_rarer_words_is_preferred() -> None:
+    text = "A rental, a rental.\nThe rental begins early.\nYou cancel free of charge until the day before at noon."
+    page = Document("rental", text, "Hire")
+
+    plain = extract("cancel rental", page)
+    worded = extract("cancel rental", page, word_weight=2.0)
+
+    assert plain is not None
+    assert plain.text == "A rental, a rental."
+    assert worded is not None
+    assert worded.text == "You cancel free of charge until the day before at noon."
 
 
 def test_nothing_is_extracted_from_no_passages() -> None:
