@@ -22,14 +22,14 @@ class Figure:
 
 
 SHOWN = (
-    Figure("intent-banking77", "accuracy, full", "Banking77, 77 intents: accuracy"),
-    Figure("intent-banking77", "accuracy, 10-shot, mpnet", "… from 10 examples an intent (mpnet)"),
+    Figure("intent-banking77", "accuracy, full", "Banking77, 77 intents: accuracy", "en"),
+    Figure("intent-banking77", "accuracy, 10-shot, mpnet", "… from 10 examples an intent (mpnet)", "en"),
     Figure("intent-banking77", "training time, full", "… time to tune it on two cores", form="{:.1f} min"),
-    Figure("oos-clinc150", "in-scope accuracy, 100", "CLINC150, 150 intents: accuracy in scope"),
-    Figure("oos-clinc150", "out-of-scope recall, 100", "… recall of questions out of scope"),
-    Figure("docs-scifact", "ndcg@10, hybrid, ", "SciFact, claim → abstract: nDCG@10, hybrid"),
+    Figure("oos-clinc150", "in-scope accuracy, 100", "CLINC150, 150 intents: accuracy in scope", "en"),
+    Figure("oos-clinc150", "out-of-scope recall, 100", "… recall of questions out of scope", "en"),
+    Figure("docs-scifact", "ndcg@10, hybrid, ", "SciFact, claim → abstract: nDCG@10, hybrid", "en"),
     Figure("docs-xquad-zh", "recall@1, hybrid, ", "XQuAD, Chinese question → paragraph: recall@1", "zh"),
-    Figure("docs-xquad-zh", "recall@5, hybrid, ", "XQuAD, English: recall@5", "en"),
+    Figure("docs-xquad-zh", "recall@5, hybrid, multilingual", "XQuAD, English: recall@5", "en"),
     Figure(
         "inference",
         "minilm, single query, speed-up",
@@ -39,6 +39,13 @@ SHOWN = (
     ),
     Figure("inference", "multilingual, single query, speed-up", "… multilingual, Chinese", "zh", "{:.1f}×"),
     Figure("inference", "minilm, batch of paragraphs, speed-up", "Paragraphs in a batch", "en", "{:.1f}×"),
+    Figure(
+        "train-throughput",
+        "speed-up over transformers.Trainer, defaults",
+        "Tuning, beside transformers.Trainer",
+        "en",
+        "{:.1f}×",
+    ),
     Figure("retrieval-scale", "1,000,000 (cells): recall@10", "A million passages: recall@10 beside exact search"),
     Figure("retrieval-scale", "1,000,000 (cells): p95", "… 95 % of searches within", form="{:.1f} ms"),
     Figure(
