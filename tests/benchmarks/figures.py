@@ -62,7 +62,7 @@ SHOWN = (
 
 def table() -> str:
     """The figures as a Markdown table."""
-    lines = ["| What | Figure | Bar | `make bench BENCH=` |", "|---|---|---|---|"]
+    lines = ["| What | Figure | Bar | Benchmark |", "|---|---|---|---|"]
     for figure in SHOWN:
         row = _row(figure)
         bar = ""

@@ -35,25 +35,13 @@ LEAST_COSINE_BATCHED = 0.94
 SHAPES = [(1, 1), (1, 3), (1, 16), (1, None), (2, 7), (8, 16), (8, 128), (32, 24), (3, None)]
 
 
-def batch_of(exported: Exported, rows: int, tokens: int | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Real sentences, repeated and cut to exactly `tokens`, with the model's own first and last token."""
-    length = exported.base.max_length if tokens is None else tokens
-    ids = np.zeros((rows, length), np.int64)
-    for row in range(rows):
-        text = " ".join([TEXTS[(row + 2) % len(TEXTS)]] * length)
-        exported.tokenizer.enable_truncation(length if length > 2 else 512)
-        ids[row] = exported.tokenizer.encode(text).ids[:length]
-    exported.tokenizer.enable_truncation(exported.base.max_length)
-    return ids, np.ones_like(ids)
-
-
 @pytest.mark.parametrize(("rows", "tokens"), SHAPES)
 @pytest.mark.parametrize("name", ["minilm", "multilingual"])
 def test_three_forms_agree_on_every_shape(
     exported: Callable[[str], Exported], name: str, rows: int, tokens: int | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = exported(name)
-    ids, mask = batch_of(model, rows, tokens)
+    ids, mask = model.batch(TEXTS, rows, tokens)
     reference = model.run("torch", ids, mask)
     plain, small = model.run("float32", ids, mask), model.run("int8", ids, mask)
     difference, cosine = np.abs(plain - reference).max(), (small * reference).sum(1)

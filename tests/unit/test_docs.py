@@ -6,6 +6,7 @@ A new command in the docs is run here, or its test is named in ELSEWHERE.
 import csv
 import http.server
 import json
+import os
 import re
 import shlex
 import shutil
@@ -231,7 +232,7 @@ def folder(shop_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, columns in (
         *(("tickets.csv", ("body", "queue")), ("other.csv", ("body", "queue"))),
         *(("gate.csv", ("text", "label")), ("测试.csv", ("内容", "类别"))),
-        ("test.csv", ("text", "label", "intent")),
+        *(("test.csv", ("text", "label", "intent")), ("pairs.csv", ("question", "page"))),
     ):
         with (folder / name).open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
@@ -271,6 +272,8 @@ def test_command_of_the_docs_does_what_it_is_shown_for(
             registry.add("my-intents", find_bundle(str(tuned(name, votes)), settings), actor="test")
         registry.set_production("my-intents", 1, expected=None, actor="test")
         present = registry.resolve("support-intents-en")
+        encoder = registry.resolve("support-encoder-en")
+        shutil.copytree(encoder.path, folder / "runs" / "search" / "bundle", copy_function=os.link)
         (folder / "note.txt").write_text("another bundle with the same model\n")
         files = {name: present.file(name) for name in present.manifest.files} | {"note.txt": folder / "note.txt"}
         registry.add("support-intents-en", write_bundle(folder / "again", present.manifest, files), actor="test")

@@ -17,9 +17,10 @@ KINDS = ("encoder", "classifier", "tagger", "span", "cross-encoder", "generator"
 class Manifest:
     """The description of a bundle; `files` maps each relative path to its sha256 and is filled in when it is written.
 
-    `thresholds` may hold "out_of_scope": the least in-scope probability that is accepted; `rejection_logit` is the
-    level that the out-of-scope logit is raised to before the temperature (headwater.evaluation.with_rejection).
-    `model` is the file that the serving runtime runs. `metrics` holds {name: {"value", "low", "high"}}.
+    `thresholds` may hold "out_of_scope": the least in-scope probability that is accepted; of a multi-label classifier
+    they are by label the probability from which it is said. `rejection_logit` is the level that the out-of-scope logit
+    is raised to before the temperature (headwater.evaluation.with_rejection). `model` is the file that the serving
+    runtime runs. `metrics` holds {name: {"value", "low", "high"}}.
     """
 
     kind: str
@@ -60,6 +61,11 @@ class Manifest:
                 f"a bundle with a rejection_logit has its out_of_scope_label among its labels, not "
                 f"{self.out_of_scope_label!r}"
             )
+
+    @property
+    def a_kind(self) -> str:
+        """The kind with its article, for messages."""
+        return f"{'an' if self.kind == 'encoder' else 'a'} {self.kind}"
 
     @property
     def label_space(self) -> LabelSpace:

@@ -106,7 +106,11 @@ def _print_run(run: Any, as_json: bool) -> None:
         click.echo(json.dumps({"folder": str(run.folder), "metrics": run.metrics}, indent=2))
         return
     for part, scores in run.metrics.items():
-        numbers = [f"{name} {_number(value)}" for name, value in scores.items() if _number(value)]
+        numbers = [
+            f"{name.removesuffix('_interval')} {_number(value)}"
+            for name, value in scores.items()
+            if _number(value) and f"{name}_interval" not in scores
+        ]
         click.echo(f"{part}: {', '.join(numbers)}")
     click.echo(f"report: {run.folder / 'report.md'}")
     click.echo(f"bundle: {run.folder / 'bundle'}")

@@ -44,12 +44,20 @@ class LabelSpace:
             raise HeadwaterError(f"unknown label {name!r}; the label space has {len(self.names)}: {known}") from None
 
     def encode(self, examples: Sequence[TextExample]) -> NDArray[np.int64] | NDArray[np.float32]:
-        """Targets: int64 [n] for multi-class, float32 [n, labels] of 0 and 1 for multi-label."""
+        """Targets: int64 [n] for multi-class, float32 [n, labels] of 0 and 1 for multi-label.
+
+        Raises HeadwaterError for a label that is not in the space, and in multi-class for a text with none or several.
+        """
         position = {name: number for number, name in enumerate(self.names)}
         unknown = {label for example in examples for label in example.labels if label not in position}
         if unknown:
             self.index(min(unknown))
         if not self.multi_label:
+            if odd := next((example for example in examples if len(example.labels) != 1), None):
+                found = f"several labels ({', '.join(odd.labels)})" if odd.labels else "no label"
+                raise HeadwaterError(
+                    f"{odd.source or repr(odd.text[:40])} has {found} where every text has one; correct or remove it"
+                )
             return np.array([position[example.label] for example in examples], np.int64)
         targets = np.zeros((len(examples), len(self.names)), np.float32)
         for row, example in enumerate(examples):

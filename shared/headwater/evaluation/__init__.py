@@ -4,6 +4,7 @@ from headwater.evaluation.calibration import (
     expected_calibration_error,
     fit_rejection,
     fit_temperature,
+    label_calibration_errors,
     reliability,
     sigmoid,
     softmax,
@@ -13,27 +14,35 @@ from headwater.evaluation.classification import (
     ClassificationReport,
     ClassScore,
     classification_report,
+    confident_label_mistakes,
     confident_mistakes,
-    macro_f1,
+    f1_intervals,
+    metric_value,
 )
-from headwater.evaluation.intervals import Interval, bootstrap_interval, paired_bootstrap
+from headwater.evaluation.intervals import Interval, accuracy_interval, bootstrap_interval, paired_bootstrap
 from headwater.evaluation.out_of_scope import ScopeScore, area_under_roc, choose_threshold, scope_score
 from headwater.evaluation.retrieval import mrr_at_k, ndcg_at_k, per_query, recall_at_k
+from headwater.evaluation.thresholds import choose_label_thresholds
 
 __all__ = [
     "ClassScore",
     "ClassificationReport",
     "Interval",
     "ScopeScore",
+    "accuracy_interval",
     "area_under_roc",
     "bootstrap_interval",
+    "choose_label_thresholds",
     "choose_threshold",
     "classification_report",
+    "confident_label_mistakes",
     "confident_mistakes",
     "expected_calibration_error",
+    "f1_intervals",
     "fit_rejection",
     "fit_temperature",
-    "macro_f1",
+    "label_calibration_errors",
+    "metric_value",
     "mrr_at_k",
     "ndcg_at_k",
     "paired_bootstrap",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,11 +24,16 @@ def sigmoid(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np
     return np.asarray(1.0 / (1.0 + np.exp(-np.clip(logits / temperature, -60, 60))), np.float32)
 
 
-def fit_temperature(logits: NDArray[np.float32], true: NDArray[np.int64]) -> float:
-    """The temperature in [0.05, 20] with the smallest negative log-likelihood on validation logits [n, classes]."""
+def fit_temperature(logits: NDArray[np.float32], true: NDArray[np.int64] | NDArray[np.float32]) -> float:
+    """The temperature in [0.05, 20] with the smallest negative log-likelihood on validation logits [n, classes].
+
+    true: class indices [n], or 0/1 [n, labels] where each label is judged on its own (sigmoid).
+    """
 
     def loss(log_temperature: float) -> float:
         scaled = logits.astype(np.float64) / np.exp(log_temperature)
+        if true.ndim == 2:
+            return float((np.logaddexp(0.0, scaled) - true * scaled).mean())
         return float((_log_sum(scaled) - scaled[np.arange(len(true)), true]).mean())
 
     return float(np.exp(_least(loss, np.log(0.05), np.log(20.0))))
@@ -112,3 +118,14 @@ def expected_calibration_error(confidence: NDArray[np.floating], correct: NDArra
     """Mean distance of confidence and accuracy over equal-width bins, weighted by their counts (0 to 1)."""
     parts = reliability(confidence, correct, bins)
     return sum(part.count * abs(part.confidence - part.accuracy) for part in parts) / max(len(confidence), 1)
+
+
+def label_calibration_errors(
+    probabilities: NDArray[np.floating], true: NDArray[Any], bins: int = 15
+) -> NDArray[np.float64]:
+    """The calibration error of each label [labels] on its own: how far its probabilities are from how often it holds.
+
+    probabilities, true (0/1): [n, labels].
+    """
+    columns = zip(probabilities.T, (true > 0.5).T, strict=True)
+    return np.array([expected_calibration_error(scores, holds, bins) for scores, holds in columns])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,20 @@ def bootstrap_interval(
     centre = float(values.mean()) if statistic is None else statistic(np.arange(count))
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     return Interval(centre, float(low), float(high))
+
+
+def accuracy_interval(
+    right: NDArray[np.bool_] | NDArray[np.floating], *, resamples: int = 1000, level: float = 0.95
+) -> Interval:
+    """Interval of a share of right answers [n], or of the mean of scores between 0 and 1.
+
+    Where all are right or none is, every resample agrees and a bootstrap claims certainty: there it is Wilson's (1927).
+    """
+    share, count = float(right.mean()), len(right)
+    if 0 < share < 1:
+        return bootstrap_interval(right.astype(float), resamples=resamples, level=level)
+    reach = NormalDist().inv_cdf((1 + level) / 2) ** 2 / count
+    return Interval(share, 1 / (1 + reach), 1.0) if share == 1 else Interval(share, 0.0, reach / (1 + reach))
 
 
 def paired_bootstrap(

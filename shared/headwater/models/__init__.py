@@ -3,6 +3,6 @@
 from headwater.models.catalog import CATALOG, CatalogEntry
 from headwater.models.description import BaseModel
 from headwater.models.fetch import fetch
-from headwater.models.resolve import resolve_base
+from headwater.models.resolve import is_hub_id, resolve_base
 
-__all__ = ["CATALOG", "BaseModel", "CatalogEntry", "fetch", "resolve_base"]
+__all__ = ["CATALOG", "BaseModel", "CatalogEntry", "fetch", "is_hub_id", "resolve_base"]

@@ -36,12 +36,17 @@ def resolve_base(reference: str, settings: Settings, progress: Progress = silent
     folder = Path(reference)
     if folder.is_dir():
         return read_description(folder.absolute())
-    if reference.count("/") == 1 and not reference.startswith((".", "/")):
+    if is_hub_id(reference):
         return _from_hub(reference, settings, progress)
     raise NotFound(
         f"no base model {reference!r}: it is neither a catalog name ({', '.join(CATALOG)}), "
         "nor a folder, nor a hub id such as organisation/model"
     )
+
+
+def is_hub_id(reference: str) -> bool:
+    """Whether this could be a model of the hub, "organisation/model"; a relative path of two parts looks the same."""
+    return reference.count("/") == 1 and not reference.startswith((".", "/"))
 
 
 def _from_hub(model_id: str, settings: Settings, progress: Progress) -> BaseModel:

@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headwater.bundles import Bundle
-from headwater.data import TextExample
+from headwater.data import LabelSpace, TextExample
 from headwater.errors import HeadwaterError
-from headwater.evaluation import paired_bootstrap
+from headwater.evaluation import Interval, bootstrap_interval, metric_value, paired_bootstrap
 from headwater.release.scoring import Predictions, predict
 
-# Refused when the paired bootstrap says that the candidate is worse by more than this.
+# Refused when the paired bootstrap says that the candidate is worse by more than this: in accuracy, or in micro F1
+# where texts have several labels, since there accuracy asks for every label of a text at once.
 LARGEST_LOSS = 0.01
 # Refused when a class loses more recall than this, and at least two of its gate examples: one answer that flipped is
 # no finding. From 20 examples on the points alone decide, since one of 20 is not more than five.
@@ -24,7 +25,7 @@ _LEAST_SUPPORT = 4
 # .90 - .85 is a little more than .05 in binary.
 _ROUNDING = 1e-9
 # The first version of a name has nothing to be compared with, but must at least do this.
-LEAST_FIRST_ACCURACY = 0.5
+LEAST_FIRST = 0.5
 # A verdict is read in a line of a terminal or a dashboard.
 _LONGEST_LIST = 5
 _LONGEST_LABEL = 40
@@ -34,7 +35,8 @@ _LONGEST_LABEL = 40
 class Verdict:
     """What the gate found; `reasons` are sentences with their numbers, empty when nothing speaks against it.
 
-    `recalls`: {label: [production's, candidate's]} of the classes whose recall was compared, of `classes` in the set.
+    `difference`: (value, low, high) of the candidate's accuracy less production's, of several labels a text of their
+    micro F1. `recalls`: {label: [production's, candidate's]} of the classes that were compared, of `classes` in all.
     """
 
     accepted: bool
@@ -71,18 +73,20 @@ def judge(
     if not examples:
         return _judge_by_report(candidate)
     if candidate.manifest.kind != "classifier":
-        raise HeadwaterError(f"a {candidate.manifest.kind} cannot be judged on labelled texts; leave out its gate set")
+        raise HeadwaterError(f"{candidate.manifest.a_kind} cannot be judged on labelled texts; leave out its gate set")
     known = _known(candidate, examples)
     shared = [] if production is None else [e for e in known if set(e.labels) <= set(production.manifest.labels)]
     if production is None or not shared:  # wholly new labels, which were meant: nothing to be compared with either
         return _judge_first(predict(candidate, known, threads))
     ours, theirs = predict(candidate, shared, threads), predict(production, shared, threads)
-    difference = paired_bootstrap(ours.right.astype(float), theirs.right.astype(float))
+    difference = _difference(ours, theirs)
     recalls, fallen = _recalls(ours, theirs)
     reasons = [_shortened(fallen, "classes")] if fallen else []
     if difference.high < -LARGEST_LOSS:
         reasons.insert(
-            0, f"accuracy is worse by {-difference.value:.3f} (95 %: {-difference.high:.3f} to {-difference.low:.3f})"
+            0,
+            f"{_metric(ours.space)} is worse by {-difference.value:.3f} "
+            f"(95 %: {-difference.high:.3f} to {-difference.low:.3f})",
         )
     return Verdict(
         not reasons,
@@ -132,10 +136,34 @@ def _judge_by_report(candidate: Bundle) -> Verdict:
 
 
 def _judge_first(ours: Predictions) -> Verdict:
-    accuracy = float(ours.right.mean())
-    low = accuracy < LEAST_FIRST_ACCURACY
-    reasons = (f"accuracy {accuracy:.3f} on the gate set is below {LEAST_FIRST_ACCURACY}",) if low else ()
-    return Verdict(not low, reasons, accuracy, examples=len(ours.right))
+    reached = metric_value("micro_f1", ours.true, ours.predicted, ours.space)  # of one label a text: accuracy
+    low = reached < LEAST_FIRST
+    reasons = (f"{_metric(ours.space)} {reached:.3f} on the gate set is below {LEAST_FIRST}",) if low else ()
+    return Verdict(not low, reasons, float(ours.right.mean()), examples=len(ours.right))
+
+
+def _metric(space: LabelSpace) -> str:
+    return "micro F1" if space.multi_label else "accuracy"
+
+
+def _difference(ours: Predictions, theirs: Predictions) -> Interval:
+    """How much better the candidate is, over the same resampled texts; micro F1 over the labels that both know."""
+    if not ours.space.multi_label:
+        return paired_bootstrap(ours.right.astype(float), theirs.right.astype(float))
+    both = LabelSpace(tuple(name for name in ours.space.names if name in theirs.space.names), multi_label=True)
+    (true, said), (_, before) = _columns(ours, both), _columns(theirs, both)
+
+    def better(rows: NDArray[np.int64]) -> float:
+        after, then = (metric_value("micro_f1", true[rows], labels[rows], both) for labels in (said, before))
+        return after - then
+
+    return bootstrap_interval(np.arange(len(true), dtype=float), better)
+
+
+def _columns(found: Predictions, labels: LabelSpace) -> tuple[NDArray[Any], NDArray[Any]]:
+    """(true, predicted) [n, labels] of these labels."""
+    places = [found.space.index(name) for name in labels.names]
+    return found.true[:, places], found.predicted[:, places]
 
 
 def _label_change(ours: Sequence[str], theirs: Sequence[str]) -> str:

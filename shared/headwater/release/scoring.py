@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from headwater.bundles import Bundle
 from headwater.data import LabelSpace, TextExample
 from headwater.evaluation import (
-    bootstrap_interval,
+    accuracy_interval,
     classification_report,
     expected_calibration_error,
+    f1_intervals,
+    label_calibration_errors,
     scope_score,
 )
 from headwater.serving import load_classifier
@@ -40,7 +42,7 @@ def predict(bundle: Bundle, examples: Sequence[TextExample], threads: int = 0) -
     true = space.encode(examples)
     probabilities = classifier.probabilities([example.text for example in examples])
     if space.multi_label:
-        predicted = (probabilities >= classifier.thresholds.get("labels", 0.5)).astype(np.int64)
+        predicted = (probabilities >= classifier.label_thresholds).astype(np.int64)
         return Predictions(space, (true > 0.5).astype(np.int64), predicted, probabilities)
     outside = bundle.manifest.out_of_scope_label
     if outside is None:
@@ -56,13 +58,21 @@ def score_classifier(bundle: Bundle, examples: Sequence[TextExample], threads: i
     """accuracy, macro_f1, weighted_f1, micro_f1, per_class, …; plain numbers for `--json`."""
     found = predict(bundle, examples, threads)
     report = classification_report(found.true, found.predicted, found.space)
-    interval = bootstrap_interval(found.right.astype(float))
+    interval = accuracy_interval(found.right)
+    averages, by_class = f1_intervals(found.true, found.predicted, found.space)
     scores: dict[str, Any] = {
         "examples": len(examples),
         **report.to_json(),
         "accuracy_interval": [interval.low, interval.high],
+        **{f"{name}_interval": [f1.low, f1.high] for name, f1 in averages.items()},
+        "f1_intervals": {name: [f1.low, f1.high] for name, f1 in by_class.items()},
+        "multi_label": found.space.multi_label,
     }
-    if not found.space.multi_label:
+    if found.space.multi_label:
+        errors = label_calibration_errors(found.probabilities, found.true)
+        scores["calibration_errors"] = dict(zip(found.space.names, errors.tolist(), strict=True))
+        scores["calibration_error"] = float(errors.mean())
+    else:
         top = found.probabilities.argmax(1) == found.true
         scores["calibration_error"] = expected_calibration_error(found.probabilities.max(1), top)
     outside = bundle.manifest.out_of_scope_label

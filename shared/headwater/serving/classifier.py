@@ -27,7 +27,7 @@ class Classifier:
 
     def __init__(self, bundle: Bundle, threads: int = 0) -> None:
         if bundle.manifest.kind != "classifier":
-            raise HeadwaterError(f"{bundle.path} is a {bundle.manifest.kind}, not a classifier")
+            raise HeadwaterError(f"{bundle.path} is {bundle.manifest.a_kind}, not a classifier")
         self.id = bundle.id
         self.manifest = bundle.manifest
         self.label_space = bundle.manifest.label_space
@@ -58,6 +58,21 @@ class Classifier:
             best_in_scope(row, self.manifest.labels, self.manifest.out_of_scope_label, self._threshold)
             for row in self.probabilities(texts)
         ]
+
+    def predict_labels(self, texts: Sequence[str]) -> list[tuple[str, ...]]:
+        """The labels of each text whose probability reaches their own threshold.
+
+        Raises HeadwaterError for a bundle that gives one label a text (`predict`).
+        """
+        if not self.label_space.multi_label:
+            raise HeadwaterError("this classifier gives one label a text; call predict instead of predict_labels")
+        said = self.probabilities(texts) >= self.label_thresholds
+        return [tuple(name for name, holds in zip(self.manifest.labels, row, strict=True) if holds) for row in said]
+
+    @property
+    def label_thresholds(self) -> NDArray[np.float64]:
+        """The least probability at which each label of a multi-label bundle is said, [labels]."""
+        return np.array([self.thresholds.get(name, 0.5) for name in self.manifest.labels])
 
     @property
     def _threshold(self) -> float:

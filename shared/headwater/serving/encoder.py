@@ -16,7 +16,7 @@ class Encoder:
 
     def __init__(self, bundle: Bundle, threads: int = 0) -> None:
         if bundle.manifest.kind != "encoder":
-            raise HeadwaterError(f"{bundle.path} is a {bundle.manifest.kind}, not an encoder")
+            raise HeadwaterError(f"{bundle.path} is {bundle.manifest.a_kind}, not an encoder")
         self.id = bundle.id
         self.manifest = bundle.manifest
         self.dimension = bundle.manifest.dimension

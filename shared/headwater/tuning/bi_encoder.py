@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from headwater.data import PairExample, RowProblem, fingerprint, read_pairs, split_grouped
 from headwater.errors import HeadwaterError
-from headwater.evaluation import bootstrap_interval
+from headwater.evaluation import accuracy_interval
 from headwater.progress import Progress, silent
 from headwater.settings import Settings, load_settings
 from headwater.tuning.bases import choose_base
@@ -42,7 +42,8 @@ def tune_bi_encoder(
     settings = settings or load_settings()
     torch.set_num_threads(config.threads or settings.threads or torch.get_num_threads())
     problems: list[RowProblem] = []
-    pairs, valid, test = (_read(config, path, problems) for path in (config.train, config.valid, config.test))
+    pairs = _read(config, config.train, problems, config.group_column)
+    valid, test = (_read(config, path, problems) for path in (config.valid, config.test))
     pairs = _checked(pairs, problems, say)
     if not valid:
         split = split_grouped if config.group_column else split_by_query
@@ -107,7 +108,9 @@ def tune_bi_encoder(
     return Run(folder, bundle, metrics, curve)
 
 
-def _read(config: BiEncoderConfig, path: str | None, problems: list[RowProblem]) -> list[PairExample]:
+def _read(
+    config: BiEncoderConfig, path: str | None, problems: list[RowProblem], group_column: str | None = None
+) -> list[PairExample]:
     if path is None:
         return []
     result = read_pairs(
@@ -115,7 +118,7 @@ def _read(config: BiEncoderConfig, path: str | None, problems: list[RowProblem])
         query_column=config.query_column,
         positive_column=config.positive_column,
         negative_column=config.negative_column,
-        group_column=config.group_column,
+        group_column=group_column,
     )
     problems.extend(result.problems)
     return result.examples
@@ -155,7 +158,7 @@ def _means(scores: dict[str, NDArray[Any]]) -> dict[str, float]:
 
 
 def _scores(task: RankingTask, search: Search, before: dict[str, float]) -> dict[str, Any]:
-    found = {name: bootstrap_interval(values).__dict__ for name, values in task.score(search).items()}
+    found = {name: accuracy_interval(values).__dict__ for name, values in task.score(search).items()}
     return {**found, "base": before, "queries": len(search.queries.ids), "passages": len(search.passages.ids)}
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from headwater.data import LabelSpace, TextExample
 from headwater.errors import HeadwaterError
-from headwater.evaluation import macro_f1
+from headwater.evaluation import metric_value
 from headwater.models import BaseModel
 from headwater.tuning.config import ClassifyConfig, TuneConfig
 from headwater.tuning.encoding import SentenceEncoder, load_backbone, load_tokenizer
@@ -174,19 +174,19 @@ class ClassificationTask:
         """Mean loss of these examples; with R-Drop two dropout passes are also drawn together."""
         batch, mask = pad([self.ids[row] for row in rows])
         targets = self.targets[rows]
-        if not self.config.r_drop or self.space.multi_label:
+        if not self.config.r_drop:
             return self._data_loss(self.model(batch, mask), targets)
         logits = self.model(batch.repeat(2, 1), mask.repeat(2, 1))
-        first, second = (nn.functional.log_softmax(part.float(), -1) for part in logits.chunk(2))
-        apart = nn.functional.kl_div(first, second, log_target=True, reduction="batchmean")
-        apart = apart + nn.functional.kl_div(second, first, log_target=True, reduction="batchmean")
-        return self._data_loss(logits, targets.repeat(2)) + self.config.r_drop * apart / 2
+        first, second = logits.float().chunk(2)
+        apart = _divergence(first, second, self.space.multi_label)
+        return self._data_loss(logits, torch.cat([targets, targets])) + self.config.r_drop * apart / 2
 
     def _data_loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         logits = logits.float()
-        if self.space.multi_label:
-            return nn.functional.binary_cross_entropy_with_logits(logits, targets, pos_weight=self.class_weights)
         smoothing = self.config.label_smoothing
+        if self.space.multi_label:
+            targets = targets * (1 - smoothing) + smoothing / 2  # a label holds or does not: two classes
+            return nn.functional.binary_cross_entropy_with_logits(logits, targets, pos_weight=self.class_weights)
         return nn.functional.cross_entropy(logits, targets, self.class_weights, label_smoothing=smoothing)
 
     def logits(self, ids: Sequence[Sequence[int]], precision: str | None = None) -> NDArray[np.float32]:
@@ -199,14 +199,21 @@ class ClassificationTask:
     def metric(self) -> float:
         """The validation metric of the present weights."""
         logits = self.logits(self.valid_ids)
-        if self.space.multi_label:
-            hit = (logits > 0) & (self.valid_targets > 0.5)
-            return float(2 * hit.sum() / max(1.0, float((logits > 0).sum() + (self.valid_targets > 0.5).sum())))
-        predicted = logits.argmax(1)
-        true = self.valid_targets.astype(np.int64)
-        if self.config.metric == "macro_f1":
-            return macro_f1(true, predicted, len(self.space))
-        return float((predicted == true).mean())
+        predicted = (logits > 0).astype(np.int64) if self.space.multi_label else logits.argmax(1)
+        metric = self.config.metric_for(self.space.multi_label)
+        return metric_value(metric, self.valid_targets, predicted, self.space)
+
+
+def _divergence(first: Tensor, second: Tensor, multi_label: bool) -> Tensor:
+    """KL(p, q) + KL(q, p) of two passes over a batch, from logits [batch, labels]: mean over texts.
+
+    It is sum (p - q) (log p - log q); of a label that holds or does not, (p - q) (logit p - logit q), here the mean
+    over labels, as their loss is.
+    """
+    if multi_label:
+        return ((first.sigmoid() - second.sigmoid()) * (first - second)).mean()
+    logs = first.log_softmax(-1), second.log_softmax(-1)
+    return ((logs[0].exp() - logs[1].exp()) * (logs[0] - logs[1])).sum(-1).mean()
 
 
 def _label_texts(space: LabelSpace, config: ClassifyConfig) -> list[TextExample]:

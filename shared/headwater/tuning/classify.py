@@ -22,12 +22,16 @@ from headwater.data import (
 )
 from headwater.errors import HeadwaterError
 from headwater.evaluation import (
-    bootstrap_interval,
+    accuracy_interval,
+    choose_label_thresholds,
     choose_threshold,
     classification_report,
     expected_calibration_error,
+    f1_intervals,
     fit_rejection,
     fit_temperature,
+    label_calibration_errors,
+    metric_value,
     scope_score,
     sigmoid,
     softmax,
@@ -60,7 +64,7 @@ def read_data(config: ClassifyConfig) -> ClassificationData:
     """Read the files that the configuration names; without a validation file a stratified part is split off."""
     problems: list[RowProblem] = []
 
-    def part(path: str | None) -> list[TextExample]:
+    def part(path: str | None, group_column: str | None = None) -> list[TextExample]:
         if path is None:
             return []
         result = read_texts(
@@ -68,12 +72,14 @@ def read_data(config: ClassifyConfig) -> ClassificationData:
             text_column=config.text_column,
             label_column=config.label_column,
             label_separator=config.label_separator,
-            group_column=config.group_column,
+            group_column=group_column,
         )
         problems.extend(result.problems)
         return result.examples
 
-    return ClassificationData(part(config.train), part(config.valid), part(config.test), tuple(problems))
+    # Only the training file is split, so only there groups are needed.
+    train = part(config.train, config.group_column)
+    return ClassificationData(train, part(config.valid), part(config.test), tuple(problems))
 
 
 def tune_classifier(
@@ -95,19 +101,17 @@ def tune_classifier(
     if data is None:
         data = read_data(config)
         say_problems(data.problems, say)
-    report = check_examples(
-        data.train, data.valid, data.test, data.problems, config.label_separator is not None, config.out_of_scope
-    )
+    multi_label = _is_multi_label(data, config)
+    report = check_examples(data.train, data.valid, data.test, data.problems, multi_label, config.out_of_scope)
     for line in report.lines:
         say(line)
     if not data.valid:
         data = keep_apart(data, config)
         say(f"no validation file: {len(data.valid)} training examples are kept apart for validation")
-    multi_label = config.label_separator is not None or any(len(e.labels) != 1 for e in data.train)
     space = _label_space(data.train, multi_label, config.out_of_scope)
     data_print = fingerprint(data.train)
     name, base = choose_base(config.base, [example.text for example in data.train], settings, say)
-    config = replace(config, base=name)
+    config = replace(config, base=name, metric=config.metric_for(multi_label))
     folder = open_run_folder(config, data_print)
     task = ClassificationTask(base, config, space, data.train, data.valid)
     say(f"longest text {task.max_length} tokens; {task.cut} texts are cut off")
@@ -116,7 +120,8 @@ def tune_classifier(
     outcome = train(task.task(), config, folder, progress)
     if outcome.resumed_at:
         say(f"went on from step {outcome.resumed_at}")
-    say(f"best epoch {outcome.best_epoch}: {config.metric} {max(outcome.metrics):.4f} on validation")
+    metric = "exact match" if multi_label and config.metric == "accuracy" else config.metric
+    say(f"best epoch {outcome.best_epoch}: {metric} {max(outcome.metrics):.4f} on validation")
     adapters = adapter_weights(task.model.encoder.backbone) if config.method == "lora" else None
     if adapters is not None:
         task.model.encoder.backbone = merged(task.model.encoder.backbone)
@@ -147,7 +152,12 @@ def tune_classifier(
         task.base,
         folder / "bundle",
         manifest,
-        Judge([e.text for e in data.valid], lambda logits: _right_share(logits, task.valid_targets, calibrated)),
+        Judge(
+            [e.text for e in data.valid],
+            lambda logits: metric_value(
+                config.metric, task.valid_targets, calibrated.decide(calibrated.probabilities(logits)), space
+            ),
+        ),
         with_weights=with_bundle_weights,
         report=content,
     )
@@ -162,22 +172,33 @@ def tune_classifier(
 class Calibration:
     """Chosen on validation: the temperature, and the least in-scope probability (0: accept all).
 
-    `outside` and `level` are the out-of-scope label and what its logit is raised to (`with_rejection`), if any.
+    `label_thresholds` [labels] hold instead where a text has several labels. `outside` and `level` are the
+    out-of-scope label and what its logit is raised to (`with_rejection`), if any.
     """
 
     temperature: float
     threshold: float
-    multi_label: bool = False
+    label_thresholds: NDArray[np.float64] | None = None
     outside: int | None = None
     level: float | None = None
 
     def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         """Calibrated probabilities of logits [n, labels], as the serving runtime computes them."""
-        if self.multi_label:
+        if self.label_thresholds is not None:
             return sigmoid(logits, self.temperature)
         if self.outside is not None and self.level is not None:
             logits = with_rejection(logits, self.outside, self.level)
         return softmax(logits, self.temperature)
+
+    def decide(self, probabilities: NDArray[np.float32]) -> NDArray[np.int64]:
+        """What is said of probabilities [n, labels]: a class [n] as the bot acts on it, or 0/1 [n, labels]."""
+        if self.label_thresholds is not None:
+            return np.asarray(probabilities >= self.label_thresholds, np.int64)
+        if self.outside is None:
+            return np.asarray(probabilities.argmax(1))
+        scores = probabilities.copy()
+        scores[:, self.outside] = -1
+        return np.where(scores.max(1) >= self.threshold, scores.argmax(1), self.outside)
 
 
 def calibrate(
@@ -186,9 +207,10 @@ def calibrate(
     space: LabelSpace,
     config: ClassifyConfig,
 ) -> Calibration:
-    """Fit temperature, rejection and threshold on the logits [n, labels] of the validation part."""
+    """Fit temperature, rejection and thresholds on the logits [n, labels] of the validation part."""
     if space.multi_label:
-        return Calibration(1.0, 0.5, multi_label=True)
+        temperature = fit_temperature(logits, targets)
+        return Calibration(temperature, 0.0, choose_label_thresholds(sigmoid(logits, temperature), targets))
     true = targets.astype(np.int64)
     if config.out_of_scope is None:
         return Calibration(fit_temperature(logits, true), 0.0)
@@ -199,6 +221,17 @@ def calibrate(
     found = Calibration(temperature, 0.0, outside=outside, level=level)
     arrays = scope_arrays(found.probabilities(logits), true, space, config.out_of_scope)
     return replace(found, threshold=choose_threshold(*arrays, config.out_of_scope_loss))
+
+
+def _is_multi_label(data: ClassificationData, config: ClassifyConfig) -> bool:
+    """Whether texts have several labels: by the separator, or by a JSON list of them in any part."""
+    several = next((e for e in (*data.train, *data.valid, *data.test) if len(e.labels) != 1), None)
+    if several is not None and config.out_of_scope is not None:
+        raise HeadwaterError(
+            f"out_of_scope needs a multi-class task, and {several.source or repr(several.text[:40])} has "
+            f"{len(several.labels)} labels; leave out out_of_scope, or give each text one label"
+        )
+    return several is not None or config.label_separator is not None
 
 
 def keep_apart(data: ClassificationData, config: ClassifyConfig) -> ClassificationData:
@@ -242,7 +275,9 @@ def _manifest(
     task: ClassificationTask, config: ClassifyConfig, space: LabelSpace, calibrated: Calibration, data: str
 ) -> Manifest:
     base: BaseModel = task.base
-    name = "labels" if space.multi_label else "out_of_scope"
+    thresholds = {"out_of_scope": calibrated.threshold} if calibrated.threshold else {}
+    if calibrated.label_thresholds is not None:
+        thresholds = dict(zip(space.names, calibrated.label_thresholds.tolist(), strict=True))
     return Manifest(
         kind="classifier",
         model="model.onnx",
@@ -257,7 +292,7 @@ def _manifest(
         max_length=task.max_length,
         temperature=calibrated.temperature,
         rejection_logit=calibrated.level,
-        thresholds={name: calibrated.threshold} if calibrated.threshold else {},
+        thresholds=thresholds,
         data_fingerprint=data,
         config=resolved(config),
         licence=base.licence,
@@ -273,28 +308,29 @@ def _score(
     logits = task.logits(task.tokens(examples).ids, "fp32")
     true = space.encode(examples)
     probabilities = calibrated.probabilities(logits)
-    if space.multi_label:
-        predicted = (probabilities >= calibrated.threshold).astype(np.int64)
-        report = classification_report(true, predicted, space)
-        right = (predicted == (true > 0.5)).all(1)
-        return {
-            "report": report.to_json(),
-            "accuracy": bootstrap_interval(right.astype(float)).__dict__,
-            "examples": len(examples),
-        }
-    true = true.astype(np.int64)
-    predicted = probabilities.argmax(1)
-    report = classification_report(true, predicted, space)
-    right = predicted == true
+    predicted = calibrated.decide(probabilities) if space.multi_label else probabilities.argmax(1)
+    averages, by_class = f1_intervals(true, predicted, space)
     scores: dict[str, Any] = {
-        "report": report.to_json(),
-        "accuracy": bootstrap_interval(right.astype(float)).__dict__,
-        "macro_f1": report.macro_f1,
-        "calibration_error": expected_calibration_error(probabilities.max(1), right),
+        "report": {
+            **classification_report(true, predicted, space).to_json(),
+            "f1_intervals": {name: [found.low, found.high] for name, found in by_class.items()},
+        },
         "examples": len(examples),
         "probabilities": probabilities,
         "true": true,
+        "predicted": predicted,
+        **{f"{name}_interval": found.__dict__ for name, found in averages.items()},
     }
+    if space.multi_label:
+        errors = label_calibration_errors(probabilities, true)
+        scores["exact_match"] = accuracy_interval((predicted == (true > 0.5)).all(1)).__dict__
+        scores["report"]["calibration_errors"] = dict(zip(space.names, errors.tolist(), strict=True))
+        scores["calibration_error"] = float(errors.mean())
+        return scores
+    true = true.astype(np.int64)
+    right = predicted == true
+    scores["accuracy"] = accuracy_interval(right).__dict__
+    scores["calibration_error"] = expected_calibration_error(probabilities.max(1), right)
     if manifest.out_of_scope_label is not None:
         arrays = scope_arrays(probabilities, true, space, manifest.out_of_scope_label)
         scores["scope"] = scope_score(*arrays, calibrated.threshold).__dict__
@@ -302,7 +338,7 @@ def _score(
 
 
 def _summary(score: dict[str, Any]) -> dict[str, Any]:
-    kept = {key: value for key, value in score.items() if key not in ("report", "probabilities", "true")}
+    kept = {k: value for k, value in score.items() if k not in ("report", "probabilities", "true", "predicted")}
     report = score["report"]
     return {
         **kept,
@@ -310,21 +346,6 @@ def _summary(score: dict[str, Any]) -> dict[str, Any]:
         "weighted_f1": report["weighted_f1"],
         "micro_f1": report["micro_f1"],
     }
-
-
-def _right_share(
-    logits: NDArray[np.float32], true: NDArray[np.int64] | NDArray[np.float32], calibrated: Calibration
-) -> float:
-    """The share of right decisions, as the bot would act on these logits: what int8 is judged by."""
-    probabilities = calibrated.probabilities(logits)
-    if calibrated.multi_label:
-        return float(((probabilities >= calibrated.threshold) == (true > 0.5)).mean())
-    if calibrated.outside is None:
-        return float((probabilities.argmax(1) == true).mean())
-    scores = probabilities.copy()
-    scores[:, calibrated.outside] = -1
-    decided = np.where(scores.max(1) >= calibrated.threshold, scores.argmax(1), calibrated.outside)
-    return float((decided == true).mean())
 
 
 def _write_adapter(folder: Path, adapters: dict[str, torch.Tensor], classes: torch.Tensor, bias: torch.Tensor) -> None:

@@ -89,15 +89,25 @@ class ClassifyConfig(TuneConfig):
     r_drop: float = _option(0.0, "weight of the agreement of two dropout passes (R-Drop, arXiv 2106.14448)")
     out_of_scope: str | None = _option(None, "label of texts outside; a threshold for them is chosen on validation")
     out_of_scope_loss: float = _option(0.01, "in-scope accuracy that the out-of-scope threshold may cost")
-    metric: str = _option("accuracy", "validation metric to select on: accuracy or macro_f1")
+    metric: str = _option(
+        "auto",
+        "validation metric to select on and to judge int8 by: accuracy (with several labels: all of them right), "
+        "macro_f1 or micro_f1; auto: accuracy, with several labels micro_f1",
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _one_of("metric", self.metric, ("accuracy", "macro_f1"))
+        _one_of("metric", self.metric, ("auto", "accuracy", "macro_f1", "micro_f1"))
         if self.label_separator is not None and self.out_of_scope is not None:
             raise HeadwaterError("out_of_scope needs a multi-class task; leave out label_separator or out_of_scope")
         if not 0 <= self.label_smoothing < 1:
             raise HeadwaterError(f"label_smoothing must lie in [0, 1), not {self.label_smoothing}")
+
+    def metric_for(self, multi_label: bool) -> str:
+        """The metric by its name, the task's own where none was named."""
+        if self.metric == "auto":
+            return "micro_f1" if multi_label else "accuracy"
+        return self.metric
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,12 +13,14 @@ from headwater.bundles import Bundle
 from headwater.bundles.bundle import open_bundle
 from headwater.data import RowProblem
 from headwater.errors import Conflict, HeadwaterError, NotFound, Unavailable
-from headwater.models import BaseModel, resolve_base
+from headwater.models import CATALOG, BaseModel, is_hub_id, resolve_base
 from headwater.models.description import read_description
 from headwater.settings import Settings
 from headwater.tuning.config import TuneConfig, resolved
 
 _SHOWN_PROBLEMS = 20
+_SHOWN_RUNS = 8
+_WEIGHTS = ("bundle/torch", "torch")  # where a run folder and a bundle folder carry them
 
 
 @dataclass(frozen=True)
@@ -71,12 +73,20 @@ def finish_run(folder: Path, report: dict[str, Any]) -> None:
 
 
 def find_base(reference: str, settings: Settings) -> BaseModel:
-    """A base model by name, hub id or folder; or the weights inside an own bundle, run folder or name@version."""
+    """A base model by name, hub id or folder; or the weights inside an own bundle, run folder or name@version.
+
+    Raises NotFound or Unavailable, naming what there is instead, when it is none of these.
+    """
     folder = Path(reference)
-    for candidate in (folder / "bundle" / "torch", folder / "torch"):
+    for candidate in (folder / place for place in _WEIGHTS):
         if (candidate / "config.json").is_file():
             open_bundle(candidate.parent)
             return read_description(candidate.absolute())
+    if (folder / "run.json").is_file():
+        raise NotFound(
+            f"the run in {folder} has no bundle to start from (bundle/torch); "
+            "repeat its command to finish it, or name another base"
+        )
     if "@" in reference or _is_registered(reference, settings):
         from headwater.bundles import find_bundle
 
@@ -89,7 +99,17 @@ def find_base(reference: str, settings: Settings) -> BaseModel:
     except (NotFound, Unavailable) as error:
         if "/" not in reference:
             raise
-        raise type(error)(f"there is no folder {reference}; as a model of the hub: {error}") from error
+        message = (
+            f"there is no folder {reference}; name that of a finished run{_finished(folder.parent)}, "
+            f"a registered NAME@VERSION, or a packaged model ({', '.join(CATALOG)})"
+        )
+        raise type(error)(message + (f". As a model of the hub: {error}" if is_hub_id(reference) else "")) from error
+
+
+def _finished(folder: Path) -> str:
+    """The runs and bundles in a folder that a run could start from, for a message."""
+    found = sorted({entry.name for place in _WEIGHTS for entry in folder.glob("*") if (entry / place).is_dir()})
+    return f" (in {folder}: {', '.join(found[:_SHOWN_RUNS])})" if found else ""
 
 
 def say_problems(problems: Sequence[RowProblem], say: Callable[[str], None]) -> None:

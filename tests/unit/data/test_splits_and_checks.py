@@ -153,6 +153,10 @@ def test_labels_are_encoded_by_name() -> None:
 def test_unknown_label_is_named_with_the_known_ones() -> None:
     with pytest.raises(HeadwaterError, match="unknown label 'c'; the label space has 2: a, b"):
         LabelSpace(("a", "b")).encode([TextExample("t", ("c",))])
+    with pytest.raises(HeadwaterError, match=r"a\.csv:3 has several labels \(a, b\) where every text has one"):
+        LabelSpace(("a", "b")).encode([TextExample("t", ("a",)), TextExample("t", ("a", "b"), source="a.csv:3")])
+    with pytest.raises(HeadwaterError, match="'t' has no label where every text has one"):
+        LabelSpace(("a", "b")).encode([TextExample("t")])
     with pytest.raises(HeadwaterError, match="named twice: a"):
         LabelSpace(("a", "b", "a"))
 

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 
 from headwater.evaluation import (
+    accuracy_interval,
     area_under_roc,
     bootstrap_interval,
     choose_threshold,
     expected_calibration_error,
     fit_rejection,
     fit_temperature,
+    label_calibration_errors,
     paired_bootstrap,
     reliability,
     scope_score,
@@ -32,6 +34,20 @@ def calibrated_logits(temperature: float, seed: int = 0, size: int = 4000) -> tu
 def test_fitted_temperature_finds_the_one_that_distorted_the_logits(temperature: float) -> None:
     logits, true = calibrated_logits(temperature)
     assert fit_temperature(logits, true) == pytest.approx(temperature, rel=0.08)
+
+
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 4.0])
+def test_temperature_of_several_labels_judges_each_label_on_its_own(temperature: float) -> None:
+    generator = np.random.default_rng(5)
+    logits = generator.normal(-1, 2, (3000, 4)).astype(np.float32)
+    true = (generator.random((3000, 4)) < sigmoid(logits)).astype(np.float32)
+    assert fit_temperature(logits * temperature, true) == pytest.approx(temperature, rel=0.08)
+
+
+def test_temperature_stays_within_its_bounds_where_the_data_sets_none() -> None:
+    separated = np.array([[5.0, -5.0], [-5.0, 5.0]], np.float32)
+    assert fit_temperature(separated, (separated > 0).astype(np.float32)) == pytest.approx(0.05)
+    assert fit_temperature(separated, (separated < 0).astype(np.float32)) == pytest.approx(20)
 
 
 def test_temperature_mends_calibration_and_changes_no_prediction() -> None:
@@ -86,6 +102,12 @@ def test_calibration_error_worked_out_by_hand() -> None:
     assert expected_calibration_error(np.array([]), np.array([], bool)) == 0.0
 
 
+def test_calibration_error_of_each_label_worked_out_by_hand() -> None:
+    probabilities = np.array([[0.9, 0.2]] * 4)
+    true = np.array([[1, 0], [1, 0], [0, 0], [0, 1]])
+    assert label_calibration_errors(probabilities, true) == pytest.approx([0.9 - 0.5, 0.25 - 0.2])
+
+
 def test_softmax_and_sigmoid_stay_finite_at_the_extremes() -> None:
     rows = softmax(np.array([[1e4, 0.0, -1e4]], np.float32))
     assert rows.tolist() == [[1.0, 0.0, 0.0]]
@@ -111,6 +133,22 @@ def test_interval_covers_the_truth_about_as_often_as_it_claims() -> None:
         interval = bootstrap_interval((generator.random(150) < 0.7).astype(float), resamples=200)
         covered += interval.low <= 0.7 <= interval.high
     assert 178 <= covered <= 199
+
+
+def test_all_right_answers_are_no_certainty() -> None:
+    """The figures are Wilson's interval as statsmodels computes it."""
+    perfect, failed = accuracy_interval(np.ones(20, bool)), accuracy_interval(np.zeros(20, bool))
+    assert (perfect.value, perfect.high) == (1.0, 1.0)
+    assert perfect.low == pytest.approx(0.83887, abs=1e-5)
+    assert (failed.value, failed.low) == (0.0, 0.0)
+    assert failed.high == pytest.approx(0.16113, abs=1e-5)
+    assert accuracy_interval(np.ones(200, bool)).low > 0.98
+    assert accuracy_interval(np.ones(20)) == perfect  # scores between 0 and 1, such as nDCG
+
+
+def test_accuracy_between_the_ends_has_its_bootstrap_interval() -> None:
+    right = np.arange(50) % 5 > 0
+    assert accuracy_interval(right) == bootstrap_interval(right.astype(float))
 
 
 def test_interval_of_any_statistic_uses_resampled_rows() -> None:

@@ -146,6 +146,42 @@ def test_recall_falls_in_labels_of_texts_that_have_several(word_classifier: Make
     assert verdict.reasons == ("the recall of b falls from 1.00 to 0.93 (3 of 40 examples)",)
 
 
+def test_texts_with_several_labels_are_compared_by_micro_f1(word_classifier: Make) -> None:
+    """No text has all its labels right before or after, and no recall falls; what gets worse is needless labels."""
+    texts = [f"w{n}" for n in range(80)]
+    examples = [TextExample(text, ("a",)) for text in texts]
+    makes = {"p": (9.0, 9.0, -9.0), "c": (9.0, 9.0, 9.0)}
+    bundles = {
+        name: word_classifier(name, dict.fromkeys(texts, votes), ("a", "b", "c"), multi_label=True)
+        for name, votes in makes.items()
+    }
+    verdict = judge(bundles["c"], bundles["p"], examples)
+    assert verdict.reasons == ("micro F1 is worse by 0.167 (95 %: 0.167 to 0.167)",)
+    assert verdict.candidate_accuracy == verdict.production_accuracy == 0.0
+    assert judge(bundles["p"], bundles["c"], examples).accepted
+
+
+def test_new_label_that_is_meant_does_not_count_against_a_candidate(word_classifier: Make) -> None:
+    texts = [f"w{n}" for n in range(40)]
+    production = word_classifier("p", dict.fromkeys(texts, (9.0, -9.0)), ("a", "b"), multi_label=True)
+    candidate = word_classifier("c", dict.fromkeys(texts, (9.0, 9.0, -9.0)), ("a", "a2", "b"), multi_label=True)
+    examples = [TextExample(text, ("a",)) for text in texts]
+    assert judge(candidate, production, examples, new_labels=True).accepted
+
+
+@pytest.mark.parametrize(
+    ("labels", "reasons"),
+    [(("a", "b", "c"), ()), (("c", "d"), ("micro F1 0.000 on the gate set is below 0.5",))],
+)
+def test_first_version_with_several_labels_must_reach_half_in_micro_f1(
+    word_classifier: Make, labels: tuple[str, ...], reasons: tuple[str, ...]
+) -> None:
+    says_a_and_b = dict.fromkeys([f"w{n}" for n in range(20)], (9.0, 9.0, -9.0, -9.0))
+    bundle = word_classifier("b", says_a_and_b, ("a", "b", "c", "d"), multi_label=True)
+    verdict = judge(bundle, None, [TextExample(text, labels) for text in says_a_and_b])
+    assert (verdict.reasons, verdict.candidate_accuracy) == (reasons, 0.0)
+
+
 def test_long_lists_name_five_and_count_the_others(word_classifier: Make) -> None:
     names = [f"{'intent' * 5}-{n:02d}" for n in range(38)]
     words = {f"{name}x{n}": name for name in names for n in range(6)}

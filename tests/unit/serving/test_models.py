@@ -112,6 +112,17 @@ def test_multi_label_probabilities_are_independent(word_classifier: Make) -> Non
     assert classifier.probabilities(["both"])[0] == pytest.approx([0.9526, 0.9526, 0.0474], abs=1e-3)
 
 
+def test_label_is_said_from_its_own_threshold_on(word_classifier: Make) -> None:
+    words = {"both": (1.0, -1.0, -4.0), "neither": (0.0, -2.0, -4.0)}  # sigmoid(-1) = .27, sigmoid(-2) = .12
+    thresholds = {"refund": 0.73, "tracking": 0.2}
+    classifier = load_classifier(word_classifier("a", words, LABELS, multi_label=True, thresholds=thresholds))
+    assert classifier.predict_labels(["both", "neither"]) == [("refund", "tracking"), ()]
+    plain = load_classifier(word_classifier("b", words, LABELS, multi_label=True))  # .5 where none was chosen
+    assert plain.predict_labels(["both", "neither"]) == [("refund",), ("refund",)]
+    with pytest.raises(HeadwaterError, match="one label a text; call predict"):
+        load_classifier(word_classifier("c", WORDS, LABELS)).predict_labels(["refund"])
+
+
 def test_out_of_scope_label_never_answers_and_the_threshold_decides(word_classifier: Make) -> None:
     fields = {"out_of_scope_label": "outside", "thresholds": {"out_of_scope": 0.6}}
     classifier = load_classifier(word_classifier("a", WORDS, LABELS, **fields))
@@ -154,7 +165,7 @@ def test_no_texts_give_no_rows_and_an_empty_text_gives_one(word_classifier: Make
 def test_bundle_of_another_kind_is_refused(word_classifier: Make) -> None:
     with pytest.raises(HeadwaterError, match="is a classifier, not an encoder"):
         load_encoder(word_classifier("a", WORDS, LABELS))
-    with pytest.raises(HeadwaterError, match="is a encoder, not a classifier"):
+    with pytest.raises(HeadwaterError, match="is an encoder, not a classifier"):
         load_classifier(word_classifier("b", WORDS, LABELS, kind="encoder"))
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from headwater.errors import HeadwaterError
+from headwater.errors import HeadwaterError, NotFound
 from headwater.models import BaseModel
 from headwater.settings import Settings
 from headwater.tuning.bases import choose_base
@@ -53,9 +53,23 @@ def test_a_named_base_that_does_not_read_the_texts_is_kept_with_a_warning(
     assert len(said) == 1
 
 
-def test_a_mistyped_run_folder_is_named_as_missing(
+def test_a_mistyped_run_folder_is_named_with_those_there_are(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(HeadwaterError, match=r"no folder runs/intent; as a model of the hub: .*127\.0\.0\.1:9"):
+    monkeypatch.chdir(tmp_path)
+    for name in ("intents", "topics"):
+        (tmp_path / "runs" / name / "bundle" / "torch").mkdir(parents=True)
+    (tmp_path / "runs" / "cut").mkdir()
+    (tmp_path / "runs" / "cut" / "run.json").write_text("{}")
+
+    with pytest.raises(HeadwaterError, match=r"As a model of the hub: .*127\.0\.0\.1:9") as caught:
         find_base("runs/intent", settings)
+    assert str(caught.value).startswith(
+        "there is no folder runs/intent; name that of a finished run (in runs: intents, topics), "
+        "a registered NAME@VERSION, or a packaged model (minilm, "
+    )
+    with pytest.raises(NotFound, match=r"there is no folder \./old/intent; name .* smollm\)$"):
+        find_base("./old/intent", settings)
+    with pytest.raises(NotFound, match=r"the run in runs/cut has no bundle .*; repeat its command to finish it"):
+        find_base("runs/cut", settings)

@@ -39,6 +39,34 @@ def test_tuning_finds_answers_that_the_base_model_does_not(
     assert "base model" in (tmp_path / "run" / "report.md").read_text()
 
 
+def test_negatives_of_the_file_are_pushed_away(tiny_base: BaseModel, tmp_path: Path, settings: Settings) -> None:
+    """One passage, a list of them, or none: those that share a query's word and do not answer it."""
+    words = "tent stove zip boots jacket pole card refund".split()
+    path = tmp_path / "pairs.jsonl"
+    rows = [
+        {
+            "query": f"{word} question {number}",
+            "positive": f"All about the {word}, part {number}.",
+            "wrong": [f"The {word} is sold out.", [f"The {word} is sold out.", f"No {word} here."], ""][number % 3],
+        }
+        for number in range(9)
+        for word in words
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+    def margin(**changes: object) -> float:
+        run = tune_bi_encoder(
+            config_for(tiny_base, path, tmp_path / f"run{len(changes)}", epochs=3, **changes), settings=settings
+        )
+        encoder = load_encoder(run.bundle)
+        queries = encoder.encode([f"{word} question 99" for word in words])
+        right, wrong = (encoder.encode([text.format(word) for word in words]) for text in texts)
+        return float(((queries * right).sum(1) - (queries * wrong).sum(1)).mean())
+
+    texts = ("All about the {}, part 99.", "The {} is sold out.")
+    assert margin(negative_column="wrong") > margin() + 0.1
+
+
 def test_mined_negatives_never_answer_their_query(
     tiny_base: BaseModel, pairs: Path, tmp_path: Path, settings: Settings
 ) -> None:

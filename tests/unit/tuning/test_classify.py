@@ -12,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from safetensors.torch import load_file
 
 from headwater.bundles import open_bundle
+from headwater.cli.main import cli
 from headwater.data import LabelSpace, read_texts
 from headwater.errors import Conflict, HeadwaterError
 from headwater.models import BaseModel
@@ -196,6 +198,25 @@ def test_a_run_can_start_from_an_own_bundle(
     assert tune_classifier(second, settings=settings).bundle.manifest.kind == "classifier"
 
 
+def test_adapters_on_an_own_bundle_leave_what_it_had_learnt_as_it_was(
+    tiny_base: BaseModel, labelled: Path, tmp_path: Path, settings: Settings
+) -> None:
+    tune_classifier(config_for(tiny_base, labelled, tmp_path / "first"), settings=settings)
+    second = replace(config_for(tiny_base, labelled, tmp_path / "second", method="lora"), base=str(tmp_path / "first"))
+
+    run = tune_classifier(second, settings=settings)
+
+    before, after = (load_file(tmp_path / name / "bundle/torch/model.safetensors") for name in ("first", "second"))
+    original = load_file(tiny_base.path / "model.safetensors")
+    merged_into = {name for name in before if not torch.equal(before[name], after[name])}
+    assert "encoder.layer.0.attention.self.query.weight" in merged_into
+    assert all(name.endswith(".weight") and "LayerNorm" not in name for name in merged_into)
+    untouched = "encoder.layer.0.output.LayerNorm.weight"
+    assert not torch.equal(before[untouched], original[untouched])  # the first run had tuned all
+    assert run.bundle.manifest.config["base"] == str(tmp_path / "first")
+    assert run.metrics["validation"]["accuracy"]["value"] >= 0.9
+
+
 def test_several_labels_a_text_are_learnt_with_their_own_thresholds(
     tiny_base: BaseModel, tmp_path: Path, settings: Settings
 ) -> None:
@@ -280,6 +301,25 @@ def test_a_group_stands_on_one_side_of_the_validation_split(
     assert len({e.group for e in data.valid}) == 2
     assert len({e.group for e in data.train}) == 8
     assert not {e.group for e in data.valid} & {e.group for e in data.train}
+
+
+def test_a_group_column_is_needed_in_the_training_file_alone(
+    tiny_base: BaseModel, tmp_path: Path, settings: Settings
+) -> None:
+    rows = [f"{'tent' if n % 2 else 'refund'} text {n},{n % 2}" for n in range(40)]
+    grouped = [f"{row},customer {n // 8}" for n, row in enumerate(rows)]
+    (tmp_path / "train.csv").write_text("\n".join(["text,label,who", *grouped]) + "\n")
+    (tmp_path / "test.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    (tmp_path / "run.yaml").write_text("group_column: whom\nepochs: 1\nmethod: head\n")
+    words = ["tune", "classify", "--config", str(tmp_path / "run.yaml"), "--base", str(tiny_base.path)]
+    words += [f"--{part}={tmp_path / part}.csv" for part in ("train", "test")] + ["--output", str(tmp_path / "run")]
+
+    with pytest.raises(HeadwaterError, match=r"train\.csv has no column 'whom'.*did you mean 'who'"):
+        CliRunner().invoke(cli, words, catch_exceptions=False)
+    done = CliRunner().invoke(cli, [*words, "--group-column", "who"], catch_exceptions=False)
+
+    assert done.exit_code == 0
+    assert "8 training examples are kept apart for validation" in done.stderr  # a customer
 
 
 def test_a_start_that_failed_leaves_the_folder_to_the_corrected_command(

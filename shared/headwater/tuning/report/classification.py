@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from headwater.data import LabelSpace, TextExample
-from headwater.evaluation import confident_mistakes, reliability
+from headwater.evaluation import confident_label_mistakes, confident_mistakes, reliability
 
 _SHOWN_MISTAKES = 25
 _ANNOTATED = 30  # above this many labels the cells of the confusion matrix carry no numbers
@@ -18,13 +18,17 @@ def write_report(
 ) -> None:
     """Write report.md and its pictures into the run folder; takes the arrays out of `content` (report.json)."""
     for scores in content["scores"].values():
-        arrays = scores.pop("probabilities", None), scores.pop("true", None)
-        if scores is content["scores"][part] and arrays[0] is not None:
-            mistakes = confident_mistakes(arrays[1], arrays[0], space, _SHOWN_MISTAKES)
+        probabilities, true, predicted = (scores.pop(name) for name in ("probabilities", "true", "predicted"))
+        if scores is content["scores"][part]:
+            if space.multi_label:
+                mistakes = confident_label_mistakes(true, probabilities, predicted, space, _SHOWN_MISTAKES)
+                confidence, right = probabilities.ravel(), true.ravel() > 0.5  # every decision on a label is a point
+            else:
+                mistakes = confident_mistakes(true, probabilities, space, _SHOWN_MISTAKES)
+                confidence, right = probabilities.max(1), probabilities.argmax(1) == true
             scores["mistakes"] = [
                 {**m.__dict__, "source": examples[m.index].source, "text": examples[m.index].text} for m in mistakes
             ]
-            confidence, right = arrays[0].max(1), arrays[0].argmax(1) == arrays[1]
             scores["reliability"] = [bin_.__dict__ for bin_ in reliability(confidence, right)]
             _draw_reliability(folder / "reliability.png", scores)
     report = content["scores"][part]["report"]
@@ -36,23 +40,26 @@ def write_report(
 
 def _text(content: dict[str, Any], part: str) -> str:
     scores = content["scores"][part]
-    accuracy = scores["accuracy"]
     lines = [f"# Classification report ({part}, {scores['examples']} examples)", ""]
-    lines.append(f"Accuracy {accuracy['value']:.4f} (95 % interval {accuracy['low']:.4f} to {accuracy['high']:.4f}).")
-    if "calibration_error" in scores:
-        lines.append(f"Expected calibration error {scores['calibration_error']:.4f}.")
+    names = {"accuracy": "Accuracy", "micro_f1_interval": "Micro F1", "macro_f1_interval": "Macro F1"}
+    if "exact_match" in scores:
+        names = {**names, "exact_match": "All labels of a text right"}
+    else:
+        names.pop("micro_f1_interval")  # with one label a text it is the accuracy
+    for key, name in names.items():
+        if key in scores:
+            found = scores[key]
+            lines.append(f"{name} {found['value']:.4f} (95 % interval {found['low']:.4f} to {found['high']:.4f}).")
+    mean = ", the mean of the labels" if "exact_match" in scores else ""
+    lines.append(f"Expected calibration error {scores['calibration_error']:.4f}{mean}.")
     if "scope" in scores:
         scope = scores["scope"]
         lines.append(
             f"Out of scope, at threshold {scope['threshold']:.3f}: in-scope accuracy {scope['in_scope_accuracy']:.4f}, "
             f"recall {scope['out_of_scope_recall']:.4f}, precision {scope['out_of_scope_precision']:.4f}."
         )
-    lines += ["", "| class | precision | recall | F1 | support |", "|---|---|---|---|---|"]
+    lines += ["", *_class_table(scores["report"])]
     report = scores["report"]
-    rows = list(report["per_class"].items()) + [(name, report[name]) for name in ("micro", "macro", "weighted")]
-    lines += [
-        f"| {name} | {s['precision']:.3f} | {s['recall']:.3f} | {s['f1']:.3f} | {s['support']} |" for name, s in rows
-    ]
     if report["confusion"]:
         lines += ["", "![Confusion matrix](confusion.png)"]
     if "reliability" in scores:
@@ -67,10 +74,27 @@ def _text(content: dict[str, Any], part: str) -> str:
             "|---|---|---|---|",
         ]
         lines += [
-            f"| {m['true']} | {m['predicted']} | {m['probability']:.3f} | {_cell(m['text'])} |"
+            f"| {_cell(m['true'])} | {_cell(m['predicted'])} | {m['probability']:.3f} | {_cell(m['text'])} |"
             for m in scores["mistakes"]
         ]
     return "\n".join(lines) + "\n"
+
+
+def _class_table(report: dict[str, Any]) -> list[str]:
+    """Scores of each class with the interval of its F1, and of a multi-label model its calibration error."""
+    errors = report.get("calibration_errors", {})
+    more = ("calibration error",) if errors else ()
+    columns = ("class", "precision", "recall", "F1", "95 % interval", "support", *more)
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
+    rows = list(report["per_class"].items()) + [(name, report[name]) for name in ("micro", "macro", "weighted")]
+    for row, (name, s) in enumerate(rows):
+        own = row < len(report["per_class"])  # a class may be called "micro"
+        interval = report["f1_intervals"].get(name) if own else None
+        cells = [_cell(name), *(f"{s[key]:.3f}" for key in ("precision", "recall", "f1"))]
+        cells += [f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else "", str(s["support"])]
+        cells += [f"{errors[name]:.3f}" if own else ""] if errors else []
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
 
 
 def _cell(text: str) -> str:
@@ -119,7 +143,8 @@ def _draw_reliability(path: Path, scores: dict[str, Any]) -> None:
     figure, axes = _figure(5, 4.5)
     bins = scores["reliability"]
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle="--")
-    sizes = [20 + 200 * b["count"] / scores["examples"] for b in bins]
+    total = sum(b["count"] for b in bins)
+    sizes = [20 + 200 * b["count"] / total for b in bins]
     axes.scatter([b["confidence"] for b in bins], [b["accuracy"] for b in bins], s=sizes, color="#1f6fb2", alpha=0.8)
     axes.plot([b["confidence"] for b in bins], [b["accuracy"] for b in bins], color="#1f6fb2", linewidth=1)
     axes.set(xlim=(0, 1), ylim=(0, 1.02), xlabel="probability said", ylabel="share right")
