@@ -117,7 +117,7 @@ def test_a_question_is_answered_with_a_source_that_opens_at_the_right_place(page
 def test_chinese_is_answered_and_the_unknown_declined(page: Any, run_app: dict[str, Any]) -> None:
     visit(page, run_app)
     say(page, "退款多久能到账？")
-    assert page.get_by_text("5个工作日").count() >= 1
+    assert page.get_by_text("5个工作日").count() == 1  # an answer that is only quoted is not quoted once more
     assert page.locator('a[href*="/documents/zh-refunds/view"]').count() >= 1
     say(page, "Who won the football yesterday?")
     assert page.get_by_text("I would rather not guess").count() == 1

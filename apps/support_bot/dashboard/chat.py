@@ -62,7 +62,9 @@ def _turn(gateway: Gateway, words: Mapping[str, str], turn: dict[str, Any], numb
     with st.chat_message("assistant", avatar=":material/support_agent:"):
         st.markdown(plain(reply["answer"]))
         for citation in joined(reply["citations"]):
-            st.markdown(citation_line(gateway, citation, quoted=citation["quote"] != reply["answer"]))
+            st.markdown(
+                citation_line(gateway, citation, quoted=_letters(citation["quote"]) != _letters(reply["answer"]))
+            )
         badge, thumbs = st.columns([4, 1], vertical_alignment="center")
         confidence = f" · {reply['confidence']:.0%}" if reply["path"] in ("template", "extracted") else ""
         badge.badge(words[f"path_{reply['path']}"] + confidence, color=_COLOURS.get(reply["path"], "gray"))
@@ -78,6 +80,10 @@ def citation_line(gateway: Gateway, citation: Mapping[str, Any], quoted: bool = 
     return f"> {words}[{_where(citation)}]({source_link(gateway, citation)})"
 
 
+def _letters(text: str) -> str:
+    return "".join(text.split())
+
+
 def joined(citations: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Sentences that follow one another in a section as one quotation with one link."""
     found: list[dict[str, Any]] = []
@@ -85,8 +91,8 @@ def joined(citations: list[dict[str, Any]]) -> list[dict[str, Any]]:
         last = found[-1] if found else None
         same = last is not None and all(last[k] == citation[k] for k in ("document_id", "section"))
         if last is not None and same and 0 <= citation["start"] - last["end"] <= 2:
-            # Chinese sentences follow one another without a space.
-            quote_ = last["quote"] + " " * (citation["start"] > last["end"]) + citation["quote"]
+            # As in the answer: Chinese sentences follow one another without a space.
+            quote_ = last["quote"] + " " * last["quote"][-1].isascii() + citation["quote"]
             found[-1] = {**last, "end": citation["end"], "quote": quote_}
         else:
             found.append(citation)
