@@ -15,7 +15,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-run-app: $(APP_STAMP) ## start the products (APP=support|all) and print their addresses
+run-app: $(APP_STAMP) ## start the products (APP=support|finance|all) and print their addresses
 	@exec $(BIN)/headwater run --app $(APP)
 
 test: $(TEST_STAMP) lint ## lint, check types and run every test at the size that fits
@@ -47,10 +47,10 @@ $(BIN)/python: | prerequisites
 	@$(PYTHON) -m venv .venv
 
 $(APP_STAMP): pyproject.toml constraints.txt | $(BIN)/python
-	@TORCH_INDEX="$(TORCH_INDEX)" docker/install.sh "support,dash,tune"
+	@TORCH_INDEX="$(TORCH_INDEX)" docker/install.sh "support,finance,dash,tune"
 	@touch $@
 
 $(TEST_STAMP): pyproject.toml constraints.txt $(APP_STAMP)
-	@TORCH_INDEX="$(TORCH_INDEX)" docker/install.sh "support,dash,tune,dev"
+	@TORCH_INDEX="$(TORCH_INDEX)" docker/install.sh "support,finance,dash,tune,dev"
 	@$(BIN)/headwater models fetch minilm multilingual
 	@touch $@

@@ -1,14 +1,13 @@
 """The starter: tuned from the project's own texts to an adapter, and merged, exported, gated at first start."""
 
 import json
-import shutil
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from headwater.bundles import Bundle, Manifest, Registry
+from headwater.bundles import Bundle, Registry
 from headwater.data import TextExample, read_texts
 from headwater.errors import HeadwaterError
 from headwater.models import resolve_base
@@ -41,6 +40,7 @@ def train_starter(
     """Tune the intent model of a language by the recipe and keep its adapter under starter/."""
     from headwater.tuning.classify import ClassificationData, tune_classifier
     from headwater.tuning.config import ClassifyConfig
+    from headwater.tuning.starters import keep_adapter
 
     config = ClassifyConfig(
         base=BASES[language],
@@ -59,15 +59,7 @@ def train_starter(
         read_starter("train", language), read_starter("valid", language), read_starter("gate", language)
     )
     run = tune_classifier(config, progress, data=data, settings=settings, say=say, with_bundle_weights=False)
-    manifest = asdict(run.bundle.manifest)
-    for name in ("files", "quantisation", "parity", "cpu_flags", "model"):
-        manifest.pop(name)
-    manifest |= {"licence": "Apache-2.0", "sources": ["texts written for this project"]}
-    folder = starter_folder()
-    shutil.copyfile(output / "adapter.safetensors", folder / f"intents-{language}.safetensors")
-    text = json.dumps(manifest, indent=1, ensure_ascii=False, sort_keys=True)
-    (folder / f"intents-{language}.json").write_text(text + "\n", encoding="utf-8")
-    shutil.copyfile(output / "report.json", folder / f"intents-{language}.report.json")
+    keep_adapter(run, output, starter_folder(), f"intents-{language}", ["texts written for this project"])
     return run
 
 
@@ -149,42 +141,10 @@ def _intent_step(settings: Settings, language: str) -> Callable[[Path], Bundle]:
 
 def merge_starter(language: str, output: Path, settings: Settings) -> Bundle:
     """Base model + adapter → classifier bundle. Raises HeadwaterError when the adapter belongs to another base."""
-    import numpy as np
-    import torch
-    from safetensors.torch import load_file
+    from headwater.tuning.starters import merge_adapter
 
-    from headwater.tuning.classification import TextClassifier
-    from headwater.tuning.encoding import SentenceEncoder, load_backbone
-    from headwater.tuning.export.classifier import Judge, export_classifier
-    from headwater.tuning.methods.lora import merge_adapters
-
-    folder = starter_folder()
-    tensors = load_file(folder / f"intents-{language}.safetensors")
-    stored = json.loads((folder / f"intents-{language}.json").read_text(encoding="utf-8"))
-    base = resolve_base(BASES[language], settings)
-    if stored["base_sha256"] != base.sha256:
-        raise HeadwaterError(f"the starter intents-{language} was tuned on another {base.name}; run: make starters")
-    for name in ("labels", "sources"):
-        stored[name] = tuple(stored[name])
-    manifest = Manifest(model="model.onnx", **stored)
-    backbone = load_backbone(base)
-    merge_adapters(backbone, {name: value for name, value in tensors.items() if not name.startswith("head.")})
-    model = TextClassifier(
-        SentenceEncoder(backbone, base.pooling), len(manifest.labels), stored["config"]["scale"], False
-    )
-    with torch.no_grad():
-        model.classes.copy_(tensors["head.classes"].float())
     valid = read_starter("valid", language)
-    true = manifest.label_space.encode(valid)
-
-    def score(logits: Any) -> float:
-        return float((np.asarray(logits).argmax(1) == true).mean())
-
-    judge = Judge([example.text for example in valid], score)
-    report = json.loads((folder / f"intents-{language}.report.json").read_text(encoding="utf-8"))
-    return export_classifier(
-        model, backbone, base, output, manifest, judge, with_weights=False, with_float=False, report=report
-    )
+    return merge_adapter(starter_folder(), f"intents-{language}", BASES[language], output, settings, valid)
 
 
 def tune_on_examples(

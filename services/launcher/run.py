@@ -1,6 +1,7 @@
 """`make run-app`: prepare, start gateway, scheduler and dashboards, watch them, stop them."""
 
 import contextlib
+import importlib
 import importlib.util
 import json
 import os
@@ -31,6 +32,8 @@ class AppParts:
     package: str
     port_setting: str
     example: str
+    # A module whose function `companions(settings)` names further processes: (name, argv, address that tells ready).
+    companions: str = ""
 
 
 APPS = {
@@ -39,6 +42,12 @@ APPS = {
         "support_dashboard_port",
         "curl -s {gateway}/support/v1/chat -H 'content-type: application/json' "
         '-d \'{{"message": "How long does a refund take?"}}\'',
+    ),
+    "finance": AppParts(
+        "finance_monitor",
+        "finance_dashboard_port",
+        "headwater finance alerts --limit 5",
+        "finance_monitor.setup",
     ),
 }
 
@@ -138,6 +147,7 @@ def _specs(settings: Settings, apps: list[str], ports: dict[str, Port]) -> list[
     scheduler = ProcessSpec("scheduler", (sys.executable, "-m", "scheduler"), logs / "scheduler.log")
     specs = [gateway, scheduler]
     for app in apps:
+        specs = [*_companions(settings, app, logs), *specs]
         number = ports[app].number
         options = {
             "server.address": host,
@@ -161,6 +171,18 @@ def _specs(settings: Settings, apps: list[str], ports: dict[str, Port]) -> list[
             )
         )
     return specs
+
+
+def _companions(settings: Settings, app: str, logs: Path) -> list[ProcessSpec]:
+    """Processes that an app wants beside it, such as the site that serves the sample world."""
+    module = APPS[app].companions
+    if not module:
+        return []
+    found = importlib.import_module(module).companions(settings)
+    return [
+        ProcessSpec(name, (sys.executable, *argv), logs / f"{name.replace(' ', '-')}.log", address)
+        for name, argv, address in found
+    ]
 
 
 def _dashboard(app: str) -> Path:

@@ -24,13 +24,18 @@ class Settings(BaseSettings):
     support_dashboard_port: int = 8501
     finance_dashboard_port: int = 8502
     recommender_dashboard_port: int = 8503
+    finance_world_port: int = Field(8510, description="loopback port of the sample world's site")
     threads: int = Field(0, ge=0, description="compute threads of the serving runtime; 0: one per core")
     site: str = Field("shop", description="site that a request belongs to when it names none")
-    demo: bool = Field(True, description="ingest the sample shop at first start")
+    demo: bool = Field(True, description="set up the sample shop and the sample world at first start")
+    finance_alert_age_days: float = Field(
+        3.0, ge=0, description="older incidents, found in the history of a new source, are recorded but not sent"
+    )
     max_document_bytes: int = Field(20_000_000, description="largest document that is ingested")
     max_reading_seconds: int = Field(60, ge=1, description="longest time that the reading of a document may take")
     max_question_characters: int = Field(2_000, description="longest customer message")
     allow_private_urls: bool = Field(False, description="ingest from private addresses (tests, intranets)")
+    crawler_contact: str = Field("", description="mail or web address that crawled sites may write to")
     allowed_origins: list[str] = Field([], description="web sites whose pages may call the gateway (CORS)")
     max_concurrent_requests: int = Field(64, ge=1, description="requests at once; more are asked to come again")
     requests_per_minute: int = Field(120, description="per client address on public routes; 0: no limit")

@@ -25,9 +25,14 @@ from headwater.cli.main import cli
 from headwater.settings import Settings, load_settings
 from headwater.storage import jobs
 from headwater.storage.engine import open_engine
+from headwater.storage.migrations import databases, migrate
 
 ROOT = Path(__file__).parents[2]
-PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "apps/support_bot/starter/README.md")
+PAGES = (
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "apps").glob("*/starter/README.md")),
+)
 HELP_CENTRE = ROOT / "apps/support_bot/sample_data/help_centre"
 # Too long to run once more here; the test that runs the same function.
 ELSEWHERE = {
@@ -39,6 +44,13 @@ ELSEWHERE = {
     "support train-starter": "tests/unit/support_bot/test_starter.py",
     "support fit": "tests/unit/support_bot/test_extraction.py",
     "support prepare": "tests/conftest.py",
+    "finance prepare": "tests/apps/test_finance_monitor.py",
+    "finance crawl": "tests/apps/test_finance_monitor.py",
+    "finance work": "tests/apps/test_finance_monitor.py",
+    "finance score": "tests/apps/test_finance_monitor.py",
+    "finance alerts": "tests/apps/test_finance_monitor.py",
+    "finance replay": "tests/apps/test_finance_monitor.py",
+    "finance train-starter": "tests/apps/test_finance_monitor.py",
     "models fetch": "tests/unit/models/test_fetch.py",
     "run": "tests/browser/test_support_dashboard.py",
     "setup": "tests/browser/test_support_dashboard.py",
@@ -232,6 +244,7 @@ def folder(shop_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, columns in (
         *(("tickets.csv", ("body", "queue")), ("other.csv", ("body", "queue"))),
         *(("gate.csv", ("text", "label")), ("测试.csv", ("内容", "类别"))),
+        ("companies.csv", ("ticker", "name")),
         *(("test.csv", ("text", "label", "intent")), ("pairs.csv", ("question", "page"))),
     ):
         with (folder / name).open("w", encoding="utf-8", newline="") as file:
@@ -267,6 +280,8 @@ def test_command_of_the_docs_does_what_it_is_shown_for(
         return folder / "runs" / name
 
     if not (folder / "runs").exists():
+        for name in databases():  # the sample shop's home was made by one app alone
+            migrate(open_engine(settings, name), name)
         tuned("tickets", 4.0)
         for name, votes in (("intents", 5.0), ("better", 6.0)):
             registry.add("my-intents", find_bundle(str(tuned(name, votes)), settings), actor="test")

@@ -28,6 +28,9 @@ class Gateway:
     def post(self, path: str, body: Any = None) -> Any:
         return self._call("POST", path, json=body)
 
+    def put(self, path: str, body: Any = None) -> Any:
+        return self._call("PUT", path, json=body)
+
     def delete(self, path: str) -> Any:
         return self._call("DELETE", path)
 

@@ -19,6 +19,10 @@ _ORIGINS = {
     "xquad": "https://github.com/google-deepmind/xquad",
     "scifact": "https://github.com/allenai/scifact (BEIR: scifact)",
     "covidfaq": "https://github.com/ML-Recipes/BERT-FAQ (data/CovidFAQ)",
+    "financial_phrasebank": "Malo et al. 2014, Financial PhraseBank v1.0 (FinancialPhraseBank-v1.0.zip)",
+    "twitter_financial_news_sentiment": "https://huggingface.co/datasets/zeroshot/twitter-financial-news-sentiment",
+    "sentfin": "https://github.com/pyRis/SEntFiN",
+    "zh_financial_news_sentiment": "https://github.com/wwwxmu/Dataset-of-financial-news-sentiment-classification",
 }
 
 
@@ -40,6 +44,17 @@ class RetrievalSet:
     relevant: dict[str, set[str]]
     fit_queries: dict[str, str]
     fit_relevant: dict[str, set[str]]
+
+
+@dataclass(frozen=True)
+class TargetExample:
+    """A text and what it means for one entity that it names; `group` is shared by the rows of one text."""
+
+    text: str
+    target: str
+    others: tuple[str, ...]
+    label: str
+    group: str
 
 
 def data_folder(name: str) -> Path:
@@ -133,3 +148,49 @@ def covidfaq() -> RetrievalSet:
     asked = [row for row in rows if row["query_type"] == "user_query" and row["answer"] in by_answer]
     queries = {str(row["id"]): row["question"] for row in asked}
     return RetrievalSet(documents, queries, {str(r["id"]): {by_answer[r["answer"]]} for r in asked}, {}, {})
+
+
+def financial_phrasebank(agreement: str = "50Agree") -> list[TextExample]:
+    """Malo et al. 2014 (arXiv 1307.5336): financial news; `agreement` 50Agree, 66Agree, 75Agree, AllAgree."""
+    path = data_folder("financial_phrasebank") / f"Sentences_{agreement}.txt"
+    rows = [line.rpartition("@") for line in path.read_text(encoding="utf-8").splitlines() if "@" in line]
+    return [TextExample(text.strip(), (label.strip(),)) for text, _, label in rows]
+
+
+def twitter_financial_news() -> TextSplits:
+    """Twitter Financial News Sentiment (zeroshot): 9,543 / 2,388 tweets, bearish, bullish or neutral."""
+    names = {"0": "negative", "1": "positive", "2": "neutral"}
+
+    def part(name: str) -> list[TextExample]:
+        path = data_folder("twitter_financial_news_sentiment") / f"sent_{name}.csv"
+        with path.open(newline="", encoding="utf-8") as source:
+            return [TextExample(row["text"], (names[row["label"]],)) for row in csv.DictReader(source)]
+
+    return TextSplits(part("train"), [], part("valid"))
+
+
+def sentfin() -> list[TargetExample]:
+    """Sinha et al. 2022 (arXiv 2305.12257): headlines with a sentiment for each entity that they name."""
+    examples = []
+    with (data_folder("sentfin") / "SEntFiN.csv").open(newline="", encoding="utf-8") as source:
+        for row in csv.DictReader(source):
+            # A few rows hold an unescaped quote, so that the literal cannot be evaluated.
+            found = re.findall(r"""['"](.+?)['"]\s*:\s*['"](positive|neutral|negative)['"]""", row["Decisions"])
+            names = [name for name, _ in found]
+            for name, label in found:
+                others = tuple(other for other in names if other != name)
+                examples.append(TargetExample(row["Title"], name, others, label, row["S No."]))
+    return examples
+
+
+def zh_financial_news() -> list[TargetExample]:
+    """Chinese company headlines (Xueqiu, Wind), positive or negative; the company's short name is the target."""
+    names = {"0": "negative", "1": "positive"}
+    with (data_folder("zh_financial_news_sentiment") / "news.csv").open(newline="", encoding="utf-8-sig") as source:
+        rows = list(csv.reader(source))
+    head = rows[0]
+    columns = {name: head.index(name) for name in ("公司", "正负面", "标题")}
+    return [
+        TargetExample(row[columns["标题"]], row[columns["公司"]], (), names[row[columns["正负面"]]], str(number))
+        for number, row in enumerate(rows[1:], 2)
+    ]

@@ -1,0 +1,1 @@
+"""The finance monitor: from news sources to one trustworthy alert."""

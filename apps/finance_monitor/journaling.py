@@ -1,0 +1,50 @@
+"""The journal: the order in which captures were taken up, and the ticks of the clock between them."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from finance_monitor.tables import captures, journal
+
+TICK = timedelta(minutes=5)
+
+
+def take_up(engine: sa.Engine, moment: datetime, limit: int = 2_000) -> int:
+    """Enter captures that are not in the journal yet, oldest date first, and the ticks that are due; how many entries.
+
+    While a source's history comes in at once, the order by date lets trends and incidents be found as they happened.
+    """
+    with engine.begin() as connection:
+        last = connection.execute(sa.select(journal.c.moment).order_by(journal.c.sequence.desc()).limit(1)).scalar()
+        last = max(last, moment - timedelta(days=1)) if last is not None else None
+        moment = max(moment, last) if last is not None else moment
+        query = (
+            sa.select(captures.c.id, captures.c.entry, captures.c.page, captures.c.fetched_at)
+            .where(captures.c.id.not_in(sa.select(journal.c.capture_id).where(journal.c.capture_id.is_not(None))))
+            .order_by(captures.c.id)
+            .limit(limit)
+        )
+        found = [(_stated(row, moment), row.id) for row in connection.execute(query)]
+        rows: list[dict[str, Any]] = []
+        ticked = connection.execute(
+            sa.select(journal.c.moment)
+            .where(journal.c.capture_id.is_(None))
+            .order_by(journal.c.sequence.desc())
+            .limit(1)
+        ).scalar()
+        if ticked is None or moment - ticked >= TICK:
+            rows.append({"moment": moment, "capture_id": None})
+        captured = [{"moment": moment, "capture_id": capture_id} for _, capture_id in sorted(found)]
+        # A tick closes what is over; after a pause it comes before what is new, and at the very start after it.
+        rows = captured + rows if ticked is None else rows + captured
+        if rows:
+            connection.execute(journal.insert(), rows)
+        return len(rows)
+
+
+def _stated(row: Any, moment: datetime) -> datetime:
+    for found in (row.entry.get("published"), (row.page or {}).get("published"), row.entry.get("updated")):
+        if found and found["moment"]:
+            return min(moment, datetime.fromisoformat(found["moment"]))
+    return min(moment, row.fetched_at)

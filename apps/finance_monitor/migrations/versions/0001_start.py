@@ -1,0 +1,16 @@
+"""Crawls and captures, what is derived from them, alerts and corrections."""
+
+from alembic import op
+
+from finance_monitor.tables import metadata
+
+revision = "0001"
+down_revision = None
+
+
+def upgrade() -> None:
+    metadata.create_all(op.get_bind())
+
+
+def downgrade() -> None:
+    metadata.drop_all(op.get_bind())

@@ -1,0 +1,198 @@
+"""From captures to incidents and queued alerts: once each, in order, as it was known then."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from finance_monitor import alerting, trends
+from finance_monitor.articles import canonical_url
+from finance_monitor.replay import alert_lines, replay
+from finance_monitor.tables import (
+    alerts,
+    articles,
+    captures,
+    contributions,
+    incident_changes,
+    incidents,
+    journal,
+    outbox,
+    revisions,
+    stories,
+    windows,
+)
+
+Desk = Any  # of this folder's conftest, which cannot be imported by name
+NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+SURGE = ("loss of power", "recall of valves", "fire in the foundry", "sued by a supplier", "breach of its permit")
+
+
+def surge(desk: Desk, start: datetime = NOON) -> None:
+    """Bad news about Halden on one day, each of another event, over a quiet background."""
+    for day in range(1, 15):
+        desk.publish(f"b{day}", f"Orwell Air opens route number {day * 37}", at=start - timedelta(days=day))
+    for number, what in enumerate(SURGE):
+        text = f"{what} {number} " + " ".join(f"word{number}{i}" for i in range(60))
+        desk.publish(f"s{number}", f"Halden Group: {what}, case {number * 1013}", text, at=start + number * HOUR)
+
+
+def test_a_surge_opens_one_incident_and_queues_its_alerts(desk: Desk) -> None:
+    surge(desk)
+    changes = [change for applied in desk.run(NOON + 6 * HOUR) for change in applied.changes]
+    opened = [row for row in desk.rows(incidents) if row["entity_kind"] == "company"]
+    assert len(opened) == 1 and opened[0]["entity"] == "halden" and opened[0]["state"] == "open"
+    assert (opened[0]["id"], "opened") in changes
+    reason = opened[0]["reason"]
+    assert reason["stories_negative"] >= 3 and reason["p_value"] < 1e-3 and reason["models"] == {"sentiment": "words-1"}
+    assert "Halden Group" in reason["text"]["en"] and reason["stories"][0]["sentence"]
+    sent = [row for row in desk.rows(outbox) if row["incident_id"] == opened[0]["id"]]
+    assert {row["revision"] for row in sent} == {row["revision"] for row in desk.rows(incident_changes)}
+    assert len(desk.rows(alerts)) == len(desk.rows(incident_changes))
+
+
+def test_applying_the_journal_again_changes_nothing(desk: Desk) -> None:
+    surge(desk)
+    desk.run(NOON + 6 * HOUR)
+    before = {table.name: desk.rows(table) for table in (articles, windows, incidents, outbox, contributions)}
+    for entry in desk.rows(journal):
+        assert desk.pipeline.apply(entry).state == "known"
+    assert before == {table.name: desk.rows(table) for table in (articles, windows, incidents, outbox, contributions)}
+
+
+def test_a_reprint_counts_once(desk: Desk) -> None:
+    text = "Halden Group lost power at its Leeds works on Monday. " + " ".join(f"detail{i}" for i in range(50))
+    desk.publish(1, "Fire at Halden Group works", text)
+    desk.publish(2, "Fire at Halden Group works, says firm", text[:420], at=NOON + HOUR)
+    desk.run(NOON + 2 * HOUR)
+    assert len(desk.rows(articles)) == 2 and len(desk.rows(stories)) == 1 and desk.rows(stories)[0]["size"] == 2
+    with desk.engine.connect() as connection:
+        (day,) = trends.series(connection, "company", "halden", NOON, NOON + HOUR)
+    assert (day["articles"], day["stories"], day["negative"]) == (2, 1, 1)
+
+
+def test_a_correction_is_a_revision_and_moves_the_counts(desk: Desk) -> None:
+    desk.publish(1, "Halden Group recall widens")
+    desk.run(NOON + HOUR)
+    desk.publish(1, "Halden Group says there is no such thing", "Corrected: it was another company.")
+    assert [applied.state for applied in desk.run(NOON + 2 * HOUR)][-1] == "revised"
+    (article,) = desk.rows(articles)
+    assert article["revision"] == 2 and article["label"] == "neutral"
+    assert [row["title"] for row in sorted(desk.rows(revisions), key=lambda row: row["number"])] == [
+        "Halden Group recall widens",
+        "Halden Group says there is no such thing",
+    ]
+    with desk.engine.connect() as connection:
+        (day,) = trends.series(connection, "company", "halden", NOON, NOON + HOUR)
+        (topic,) = trends.series(connection, "topic", "recall-safety", NOON, NOON + HOUR)
+    assert (day["stories"], day["negative"], day["negative_weight"]) == (1, 0, 0)
+    assert topic["stories"] == 0
+
+
+def test_the_same_article_by_guid_by_address_and_by_content_is_one(desk: Desk) -> None:
+    desk.publish(1, "Halden Group opens a mill", "The same text.")
+    desk.publish(1, "Halden Group opens a mill", "The same text.", guid="all guids were changed")
+    desk.publish(1, "Halden Group opens a mill", "The same text.", url="https://wire.example/news/1?utm_source=x#top")
+    desk.publish(9, "Halden Group opens a mill", "The same text.", url="https://wire.example/moved/9", guid="")
+    desk.run(NOON + HOUR)
+    assert len(desk.rows(articles)) == 1 and len(desk.rows(revisions)) == 1
+    assert len(desk.rows(captures)) == 4
+
+
+def test_one_guid_for_everything_does_not_make_one_article(desk: Desk) -> None:
+    for number in range(3):
+        desk.publish(number, f"Orwell Air story {number}", f"Text {number}.", guid="the same for all")
+    desk.run(NOON + HOUR)
+    assert len(desk.rows(articles)) == 3
+
+
+def test_dates_from_the_future_and_from_long_ago_are_taken_as_first_seen(desk: Desk) -> None:
+    desk.publish(1, "Orwell Air sells a jet", at=NOON + timedelta(hours=20))
+    desk.publish(2, "Orwell Air sells two jets", at=NOON - timedelta(days=400))
+    desk.run(NOON + HOUR)
+    assert {row["published"] for row in desk.rows(articles)} == {NOON + HOUR}
+    assert {row["date_method"] for row in desk.rows(revisions)} == {"feed published", "first seen"}
+
+
+def test_a_failure_in_the_middle_leaves_the_entry_unapplied_and_memory_as_it_was(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    surge(desk)
+    real = alerting.route
+
+    def fail(*args: Any) -> int:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(alerting, "route", fail)
+    with pytest.raises(OSError, match="disk full"):
+        desk.run(NOON + 6 * HOUR)
+    assert desk.rows(incidents) == [] and desk.rows(outbox) == []
+    monkeypatch.setattr(alerting, "route", real)
+    desk.run(NOON + 6 * HOUR)
+    assert [row["entity"] for row in desk.rows(incidents) if row["entity_kind"] == "company"] == ["halden"]
+    assert len(desk.rows(articles)) == len(desk.rows(captures))
+
+
+def test_a_restart_goes_on_as_if_there_had_been_none(desk: Desk) -> None:
+    surge(desk)
+    for moment in range(7):
+        desk.pipeline = desk.make()
+        desk.run(NOON + moment * HOUR)
+    assert len(desk.rows(articles)) == len(desk.rows(captures))
+    assert len([row for row in desk.rows(incidents) if row["entity_kind"] == "company"]) == 1
+
+
+def test_an_incident_closes_after_a_quiet_day(desk: Desk) -> None:
+    surge(desk)
+    desk.run(NOON + 6 * HOUR)
+    for hours in range(7, 24 * 5, 2):
+        desk.run(NOON + hours * HOUR)
+    assert {row["state"] for row in desk.rows(incidents)} == {"closed"}
+    last = max(desk.rows(incident_changes), key=lambda row: row["revision"])
+    assert last["change"] == "closed" and "a day has passed" in last["reason"]["text"]["en"]
+
+
+def test_replay_gives_the_same_bytes(desk: Desk) -> None:
+    surge(desk)
+    for hours in (1, 3, 6, 30, 60, 90):
+        desk.run(NOON + hours * HOUR)
+    live = alert_lines(desk.engine)
+    models, gazetteer = desk.pipeline._models, desk.pipeline._gazetteer
+    again = replay(desk.settings, desk.engine, models, gazetteer, alert_age=timedelta(days=30))
+    assert live and again.alerts == live
+    part = replay(desk.settings, desk.engine, models, gazetteer, end=NOON + 6 * HOUR, alert_age=timedelta(days=30))
+    assert part.alerts == live[: len(part.alerts)] and 0 < len(part.alerts) < len(live)
+
+
+def test_what_is_not_known_yet_moves_nothing(desk: Desk) -> None:
+    """The canary: bad news that is captured now, though dated within the past, must not be seen by earlier entries."""
+    surge(desk)
+    desk.run(NOON + 6 * HOUR)
+    models, gazetteer = desk.pipeline._models, desk.pipeline._gazetteer
+    age = timedelta(days=30)
+    before = replay(desk.settings, desk.engine, models, gazetteer, end=NOON + 6 * HOUR, alert_age=age)
+    for number in range(8):
+        desk.publish(f"canary{number}", f"Halden Group sued again {number}", f"canary {number}", at=NOON)
+    desk.run(NOON + 8 * HOUR)
+    after = replay(desk.settings, desk.engine, models, gazetteer, end=NOON + 6 * HOUR, alert_age=age)
+    assert after.alerts == before.alerts
+    assert "canary" not in "".join(after.alerts)
+
+
+def test_old_incidents_in_the_history_of_a_new_source_are_not_told(desk: Desk) -> None:
+    surge(desk, NOON - timedelta(days=20))
+    desk.pipeline._alert_age = timedelta(days=3)
+    desk.run(NOON)
+    assert len(desk.rows(incidents)) >= 1 and desk.rows(outbox) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("http://www.Wire.example:80/a/?utm_source=x&b=2&a=1#top", "https://wire.example/a?a=1&b=2"),
+        ("https://wire.example/a?fbclid=1", "https://wire.example/a/"),
+    ],
+)
+def test_one_page_has_one_canonical_address(one: str, other: str) -> None:
+    assert canonical_url(one) == canonical_url(other)
+    assert canonical_url("https://wire.example/story?id=1") != canonical_url("https://wire.example/story?id=2")

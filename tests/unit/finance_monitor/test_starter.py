@@ -1,0 +1,87 @@
+"""The starter's texts and adapters fit together, and what judges them was not learnt from."""
+
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from finance_monitor import training
+from finance_monitor.domain import SENTIMENTS
+from finance_monitor.marking import find_all, mark_names
+from finance_monitor.wording import LANGUAGES, dashboard_words, topic_name
+
+STARTER = training.package_folder("starter")
+TOPICS = tomllib.loads((training.package_folder("texts") / "topics.toml").read_text(encoding="utf-8"))
+
+
+def rows(name: str) -> list[dict[str, object]]:
+    path = STARTER / name
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
+@pytest.mark.parametrize("group", ["en", "*"])
+def test_adapters_fit_their_task_and_stay_small(group: str) -> None:
+    for task in training.TASKS:
+        name = training.starter_name(task, group)
+        stored = json.loads((STARTER / f"{name}.json").read_text(encoding="utf-8"))
+        assert set(stored["labels"]) == (set(SENTIMENTS) if task == "sentiment" else set(TOPICS))
+        assert stored["base"] == training.BASES[group] and stored["licence"] == "Apache-2.0"
+        assert (STARTER / f"{name}.safetensors").stat().st_size <= 3_000_000
+    total = sum(path.stat().st_size for path in STARTER.glob("*.safetensors"))
+    assert total <= 15_000_000
+
+
+def test_the_gate_is_large_enough_and_not_among_the_training_texts() -> None:
+    gates = {(task, group): training.gate(task, group) for task in training.TASKS for group in ("en", "*")}
+    assert sum(len(examples) for examples in gates.values()) >= 600
+    trained = {str(row["text"]) for language in ("en", "zh") for row in rows(f"sentiment-train-{language}.jsonl")}
+    trained |= {str(row["text"]) for row in rows("topics-train.jsonl")}
+    judged = {str(row["text"]) for row in training.own_texts("gate")} | {
+        str(r["text"]) for r in rows("topics-gate.jsonl")
+    }
+    assert judged & trained == set()
+
+
+def test_targets_stand_in_their_texts() -> None:
+    for name in ("texts.jsonl", "sentiment-train-en.jsonl", "sentiment-train-zh.jsonl", "contrast.jsonl"):
+        for row in rows(name):
+            assert row["target"] is None or str(row["target"]) in str(row["text"]), row
+
+
+def masked(text: str, target: str) -> str:
+    """A frame: the text without its company and without numbers."""
+    return re.sub(r"[\d.,]+", "0", text.replace(target, "@") if target else text)
+
+
+def test_no_frame_of_the_contrast_suite_is_trained_on() -> None:
+    trained = {
+        masked(str(row["text"]), str(row["target"] or ""))
+        for language in ("en", "zh")
+        for part in ("train", "valid")
+        for row in rows(f"sentiment-{part}-{language}.jsonl")
+    }
+    suite = rows("contrast.jsonl")
+    shared = {masked(str(row["text"]), str(row["target"])) for row in suite} & trained
+    assert shared == set()
+
+
+def test_names_are_replaced_so_that_swapping_them_changes_nothing() -> None:
+    for one, other in (("Halden", "Orwell Air"), ("恒岑科技", "云砥软件")):
+        language = "en" if one.isascii() else "zh"
+        text = f"{one} beats {other}" if language == "en" else f"{one}起诉{other}"
+        swapped = text.replace(one, "\0").replace(other, one).replace("\0", other)
+        assert mark_names(text, one, [other], language) == mark_names(swapped, other, [one], language)
+    assert mark_names("Sales rise", "Halden", [], "en") == "this company: Sales rise"
+    assert find_all("Halden, HALDEN", "halden") == [(0, 6), (8, 14)]
+
+
+def test_every_word_of_the_dashboard_is_there_in_both_languages() -> None:
+    words = {language: dashboard_words(language) for language in LANGUAGES}
+    assert words["en"].keys() == words["zh"].keys()
+    used = set()
+    for path in (Path(training.__file__).parent / "dashboard").glob("*.py"):
+        used |= set(re.findall(r'words\["(\w+)"\]', path.read_text(encoding="utf-8")))
+    assert used - words["en"].keys() == set()
+    assert topic_name("cyber-incident", "zh") == "网络安全与故障" and topic_name("unknown", "en") == "unknown"
