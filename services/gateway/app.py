@@ -21,6 +21,8 @@ def create_app(settings: Settings) -> FastAPI:
     for router in (users.build_router(context), jobs.build_router(context), registry.build_router(context)):
         app.include_router(router, prefix="/v1")
     for point in entry_points(group=GROUP):
+        if settings.apps and point.name not in settings.apps:
+            continue
         app_router = _load(point, context)
         if app_router is not None:
             app.include_router(app_router)

@@ -143,6 +143,8 @@ def _specs(settings: Settings, apps: list[str], ports: dict[str, Port]) -> list[
         (sys.executable, "-m", "gateway", "--host", host, "--port", str(ports["gateway"].number)),
         logs / "gateway.log",
         f"{gateway_url}/readyz",
+        # Only what was prepared: an app without models would keep the gateway from being ready.
+        (("HEADWATER_APPS", json.dumps(apps)),),
     )
     scheduler = ProcessSpec("scheduler", (sys.executable, "-m", "scheduler"), logs / "scheduler.log")
     specs = [gateway, scheduler]

@@ -35,6 +35,7 @@ class Settings(BaseSettings):
     max_reading_seconds: int = Field(60, ge=1, description="longest time that the reading of a document may take")
     max_question_characters: int = Field(2_000, description="longest customer message")
     allow_private_urls: bool = Field(False, description="ingest from private addresses (tests, intranets)")
+    apps: list[str] = Field([], description='apps that the gateway serves, such as ["finance"]; none named: all')
     crawler_contact: str = Field("", description="mail or web address that crawled sites may write to")
     allowed_origins: list[str] = Field([], description="web sites whose pages may call the gateway (CORS)")
     max_concurrent_requests: int = Field(64, ge=1, description="requests at once; more are asked to come again")

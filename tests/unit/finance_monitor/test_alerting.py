@@ -300,7 +300,11 @@ def test_message_that_was_tried_takes_no_further_alert(memory: sa.Engine) -> Non
     with memory.begin() as connection:
         connection.execute(tables.outbox.update().values(attempts=1))
     fire(memory, incident("b"), "opened", START + MINUTE)
-    assert [revisions for _, _, revisions in messages(memory)] == [[1], [1]]
+    fire(memory, incident("a", 2), "grew", START + 20 * MINUTE)
+    with memory.begin() as connection:
+        connection.execute(tables.outbox.update().values(attempts=1))
+    fire(memory, incident("a", 3), "grew", START + 21 * MINUTE)
+    assert [revisions for _, _, revisions in messages(memory)] == [[1], [1], [2], [3]]
 
 
 CHANGES = st.lists(
