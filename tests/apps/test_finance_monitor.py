@@ -23,7 +23,7 @@ from headwater.storage.engine import open_engine
 
 ROOT = Path(__file__).parents[2]
 SURGES = {"marrowby", "hengcen", "quillhaven"}
-pytestmark = pytest.mark.models
+pytestmark = [pytest.mark.models, pytest.mark.timeout(600)]  # the first of them prepares and crawls
 
 
 def headwater(*words: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
