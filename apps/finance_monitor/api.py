@@ -1,33 +1,40 @@
 """The finance monitor over HTTP, under /finance/v1."""
 
 import io
-import threading
-from datetime import UTC, datetime, timedelta
+import json
+from collections import deque
+from dataclasses import asdict
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query
+from fastapi import APIRouter, Query
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
-from finance_monitor import alerting, channels, exports, outbox, queries, sources, subscriptions, trends, watchlists
-from finance_monitor.companies import Gazetteer
-from finance_monitor.models import Models
+from finance_monitor import (
+    alerting,
+    api_rules,
+    exports,
+    labelling,
+    privacy,
+    queries,
+    trends,
+)
+from finance_monitor.models import ENCODERS, SENTIMENT, TOPICS
+from finance_monitor.monitor import VISIBLE, Admin, Analyst, Id, Limit, Monitor, Viewer, Word, clamped, utc
 from finance_monitor.scoring import score_texts
+from finance_monitor.setup import world_folder
 from finance_monitor.tables import corrections
-from finance_monitor.worker import gazetteer_path, open_gazetteer
+from finance_monitor.wording import topic_keys, topic_name
 from headwater.errors import HeadwaterError, NotFound
-from headwater.storage import jobs
 from headwater.storage.columns import now
-from headwater.storage.users import User
-from headwater.web import AllowedJob, Context, require
+from headwater.web import AllowedJob, Context
 
-Viewer = Annotated[User, Depends(require("viewer"))]
-Analyst = Annotated[User, Depends(require("analyst"))]
-Editor = Annotated[User, Depends(require("editor"))]
-Word = Annotated[str, Query(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
-Limit = Annotated[int, Query(ge=1, le=500)]
+_EXAMPLES = {f"{field}.csv": field for field in labelling.FIELDS}
+# Companies without stories that a list names at most.
+_SILENT = 5_000
+_CSV = "text/csv; charset=utf-8"
 _SHEET = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-_LABELS = ("positive", "neutral", "negative")
 
 
 class Texts(BaseModel):
@@ -40,80 +47,13 @@ class Reason(BaseModel):
     reason: str = Field(max_length=2_000)
 
 
-class SubscriptionBody(BaseModel):
-    """A rule under a name; the fields of `rule` are those of docs/finance-monitor.md."""
-
-    name: str = Field(max_length=200)
-    rule: dict[str, Any]
-    enabled: bool = True
-
-
-class RuleBody(BaseModel):
-    rule: dict[str, Any]
-    days: int = Field(30, ge=1, le=90)
-
-
-class ChannelBody(BaseModel):
-    kind: str = Field(max_length=16)
-    options: dict[str, Any]
-    enabled: bool = True
-
-
-class SilenceBody(BaseModel):
-    companies: list[str] = []
-    topics: list[str] = []
-    severities: list[str] = []
-    hours: float = Field(gt=0, le=24 * 90)
-    reason: str = Field(max_length=2_000)
-
-
 class CorrectionBody(BaseModel):
     """A better label: `company_id` empty for the text as a whole; `value` a sentiment, or topics divided by |."""
 
-    article_id: str = Field(max_length=32)
-    company_id: str = Field("", max_length=64)
-    field: str = Field("sentiment", pattern="^(sentiment|topics)$")
-    value: str = Field(max_length=400)
-
-
-class WatchlistBody(BaseModel):
-    companies: list[str] = Field(max_length=10_000)
-
-
-class Monitor:
-    """What the routes share: the database, and models and companies that are opened when they are first asked for."""
-
-    def __init__(self, context: Context) -> None:
-        self.context = context
-        self.settings = context.settings
-        self._lock = threading.Lock()
-        self._models: Models | None = None
-        self._gazetteer: tuple[float, Gazetteer] | None = None
-
-    @property
-    def engine(self) -> Any:
-        return self.context.engine("finance")
-
-    @property
-    def site(self) -> str:
-        return self.settings.site
-
-    def models(self) -> Models:
-        """Raises Unavailable, with the way out, before the first set-up."""
-        with self._lock:
-            if self._models is None:
-                models = Models(self.context.registry, self.settings.threads)
-                models.load()
-                self._models = models
-            return self._models
-
-    def gazetteer(self) -> Gazetteer:
-        path = gazetteer_path(self.settings)
-        stamp = path.stat().st_mtime if path.is_file() else 0.0
-        with self._lock:
-            if self._gazetteer is None or self._gazetteer[0] != stamp:
-                self._gazetteer = (stamp, open_gazetteer(self.settings))
-            return self._gazetteer[1]
+    article_id: str = Field(max_length=32, pattern=VISIBLE)
+    company_id: str = Field("", max_length=64, pattern=VISIBLE)
+    field: str = "sentiment"
+    value: str = Field(max_length=400, pattern=VISIBLE)
 
 
 def build_router(context: Context) -> APIRouter:
@@ -122,13 +62,12 @@ def build_router(context: Context) -> APIRouter:
     context.allowed_jobs.append(AllowedJob(("finance", "crawl"), "editor"))
     router = APIRouter(prefix="/finance/v1", tags=["finance"])
     _reading_routes(router, monitor)
+    _entity_routes(router, monitor)
     _incident_routes(router, monitor)
     _export_routes(router, monitor)
-    _silence_routes(router, monitor)
-    _rule_routes(router, monitor)
-    _channel_routes(router, monitor)
-    _source_routes(router, monitor)
+    api_rules.add_routes(router, monitor)
     _label_routes(router, monitor)
+    _house_routes(router, monitor)
     return router
 
 
@@ -138,8 +77,7 @@ def _reading_routes(router: APIRouter, monitor: Monitor) -> None:
         """What is happening now."""
         gazetteer = monitor.gazetteer()
         with monitor.engine.connect() as connection:
-            found = queries.overview(connection, now())
-            found["backlog"] = queries.backlog(connection)
+            found = queries.overview(connection, monitor.site, now())
         for row in found["companies"]:
             row["name"] = gazetteer.name_of(row["entity"])
         return found
@@ -153,40 +91,64 @@ def _reading_routes(router: APIRouter, monitor: Monitor) -> None:
         source: Word = "",
         language: Word = "",
         label: Word = "",
+        since: datetime | None = None,
         limit: Limit = 50,
         before: datetime | None = None,
-    ) -> list[dict[str, Any]]:
-        """Articles, newest first."""
+        before_id: Word = "",
+    ) -> dict[str, Any]:
+        """{articles, next}: articles, newest first; `next` holds the `before` and `before_id` to go on with, or null.
+
+        `label` is positive, neutral, negative or unsure, and the company's own where one is named. `text` are words of
+        the title. A search among many articles may stop early; with `next` it goes on.
+        """
+        wanted = queries.Filters(text, company, topic, source, language, label, utc(since))
+        after = (clamped(before), before_id) if before is not None else None
         with monitor.engine.connect() as connection:
-            return queries.search_articles(
-                connection,
-                text=text,
-                company=company,
-                topic=topic,
-                source=source,
-                language=language,
-                label=label,
-                limit=limit,
-                before=_utc(before),
-            )
+            found, cursor = queries.search_articles(connection, wanted, limit=limit, after=after)
+        following = {"before": cursor[0], "before_id": cursor[1]} if cursor else None
+        return {"articles": found, "next": following}
 
     @router.get("/articles/{article_id}")
-    def article(article_id: str, user: Viewer) -> dict[str, Any]:
+    def article(article_id: Id, user: Viewer) -> dict[str, Any]:
         with monitor.engine.connect() as connection:
             return queries.article(connection, article_id)
 
     @router.get("/stories/{story_id}")
-    def story(story_id: str, user: Viewer) -> dict[str, Any]:
+    def story(story_id: Id, user: Viewer) -> dict[str, Any]:
         with monitor.engine.connect() as connection:
             return queries.story(connection, story_id)
 
+
+def _entity_routes(router: APIRouter, monitor: Monitor) -> None:
     @router.get("/companies")
-    def companies(user: Viewer, days: Annotated[int, Query(ge=1, le=3650)] = 60) -> list[dict[str, Any]]:
-        """Companies with stories, most first."""
+    def companies(
+        user: Viewer, days: Annotated[int, Query(ge=1, le=366)] = 60, silent: bool = False
+    ) -> list[dict[str, Any]]:
+        """Companies with stories, most first; with `silent` those without stories after them."""
         gazetteer = monitor.gazetteer()
         with monitor.engine.connect() as connection:
             found = queries.active_companies(connection, now() - timedelta(days=days))
+        if silent:
+            spoken = {row["entity"] for row in found}
+            found += [{"entity": key, "stories": 0} for key in gazetteer.by_id if key not in spoken][:_SILENT]
         return [{**row, "name": gazetteer.name_of(row["entity"])} for row in found]
+
+    @router.get("/companies/{company_id}")
+    def company(company_id: Id, user: Viewer, days: Annotated[int, Query(ge=1, le=3650)] = 60) -> dict[str, Any]:
+        """Who it is, its days, topics, incidents, and its latest articles with sentence and probabilities."""
+        until = now()
+        with monitor.engine.connect() as connection:
+            found = queries.company(connection, company_id, until - timedelta(days=days), until)
+        known = monitor.gazetteer().by_id.get(company_id)
+        if known is None and not found["articles"] and not found["incidents"]:
+            raise NotFound(f"there is no company {company_id!r}; GET /finance/v1/companies?silent=true lists them")
+        who = {} if known is None else asdict(known)
+        return {"id": company_id, "name": company_id, **who, **found}
+
+    @router.get("/topics")
+    def topics(user: Viewer) -> list[dict[str, str]]:
+        """The event types that a text can report."""
+        return [{"topic": t, "en": topic_name(t, "en"), "zh": topic_name(t, "zh")} for t in topic_keys()]
 
     @router.get("/trends")
     def trend(
@@ -196,16 +158,22 @@ def _reading_routes(router: APIRouter, monitor: Monitor) -> None:
         since: datetime | None = None,
         until: datetime | None = None,
         width: Annotated[int, Query(ge=900, le=30 * trends.DAY)] = trends.DAY,
+        source_kind: Annotated[str, Query(pattern="^(news|comment|filing|)$")] = "",
     ) -> dict[str, Any]:
         """The timeline of an entity: counts a window, stories, incidents."""
-        end = _utc(until) or now()
-        start = _utc(since) or end - timedelta(days=60)
+        end = utc(until) or now()
+        start = utc(since) or end - timedelta(days=60)
         if width % trends.QUARTER or (end - start).total_seconds() / width > 5_000:
             raise HeadwaterError(f"width {width} must be a multiple of 900 seconds that gives at most 5,000 windows")
         with monitor.engine.connect() as connection:
-            found = queries.entity(connection, entity_kind, entity, start, end, width)
+            found = queries.entity(connection, entity_kind, entity, start, end, width, source_kind)
         company = monitor.gazetteer().by_id.get(entity) if entity_kind == "company" else None
-        return {**found, "name": company.name if company else entity, "ticker": company.ticker if company else ""}
+        return {
+            **found,
+            "until": end,
+            "name": company.name if company else entity,
+            "ticker": company.ticker if company else "",
+        }
 
     @router.post("/score")
     def score(body: Texts, user: Analyst) -> list[dict[str, Any]]:
@@ -216,16 +184,21 @@ def _reading_routes(router: APIRouter, monitor: Monitor) -> None:
 def _incident_routes(router: APIRouter, monitor: Monitor) -> None:
     @router.get("/incidents")
     def incidents(user: Viewer, state: Word = "", limit: Limit = 50) -> list[dict[str, Any]]:
+        """Open ones first, then the latest; with who acknowledged them."""
         with monitor.engine.connect() as connection:
-            return queries.open_incidents(connection, limit, state)
+            found = queries.open_incidents(connection, limit, state)
+            return queries.with_acknowledgements(connection, monitor.site, found)
 
     @router.get("/incidents/{incident_id}")
-    def incident(incident_id: str, user: Viewer) -> dict[str, Any]:
+    def incident(incident_id: Id, user: Viewer) -> dict[str, Any]:
         with monitor.engine.connect() as connection:
-            return queries.incident(connection, incident_id)
+            (found,) = queries.with_acknowledgements(
+                connection, monitor.site, [queries.incident(connection, incident_id)]
+            )
+        return found
 
     @router.post("/incidents/{incident_id}/acknowledgement", status_code=204)
-    def acknowledge(incident_id: str, body: Reason, user: Analyst) -> None:
+    def acknowledge(incident_id: Id, body: Reason, user: Analyst) -> None:
         """Say that you take care of it: escalation ends, and so do messages of growth until severity rises."""
         with monitor.engine.begin() as connection:
             alerting.acknowledge(
@@ -234,16 +207,36 @@ def _incident_routes(router: APIRouter, monitor: Monitor) -> None:
 
     @router.get("/alerts")
     def alerts(user: Viewer, limit: Limit = 50) -> list[dict[str, Any]]:
+        """What the rules raised, newest first, with why it was held back where it was."""
         return queries.recent_alerts(monitor.engine, monitor.site, limit)
+
+    @router.get("/inbox")
+    def inbox(user: Viewer, limit: Limit = 50) -> list[dict[str, Any]]:
+        """What was delivered to the sample world's inbox on this machine, newest first; nothing without the world."""
+        path = world_folder(monitor.settings) / "inbox.jsonl"
+        if not path.is_file():
+            return []
+        with path.open(encoding="utf-8") as lines:
+            newest = list(deque(lines, maxlen=limit))
+        # The last line may be half written.
+        return [json.loads(line) for line in reversed(newest) if line.endswith("\n")]
 
 
 def _export_routes(router: APIRouter, monitor: Monitor) -> None:
     @router.get("/exports/{name}")
-    def export(name: str, user: Viewer, days: Annotated[int, Query(ge=1, le=3650)] = 90) -> Response:
-        """alerts.csv, alerts.xlsx, incidents.csv, incidents.xlsx."""
+    def export(name: Id, user: Viewer, days: Annotated[int, Query(ge=1, le=3650)] = 90) -> Response:
+        """alerts.csv, alerts.xlsx, incidents.csv, incidents.xlsx, and sentiment.csv and topics.csv: corrections as
+        examples for `headwater tune classify`."""
+        if name in _EXAMPLES:
+            with monitor.engine.connect() as connection:
+                content = labelling.training_csv(connection, monitor.site, _EXAMPLES[name], monitor.gazetteer())
+            return _file(name, content, _CSV)
         what, _, kind = name.partition(".")
         if what not in ("alerts", "incidents") or kind not in ("csv", "xlsx"):
-            raise NotFound(f"there is no export {name!r}; there are: alerts and incidents as .csv and .xlsx")
+            raise NotFound(
+                f"there is no export {name!r}; there are: alerts and incidents as .csv and .xlsx, and "
+                f"{', '.join(_EXAMPLES)}"
+            )
         until = now()
         since = until - timedelta(days=days)
         with monitor.engine.connect() as connection:
@@ -252,190 +245,66 @@ def _export_routes(router: APIRouter, monitor: Monitor) -> None:
             else:
                 table = exports.incident_table(connection, since, until)
             if kind == "csv":
-                content, media = exports.to_csv(table), "text/csv; charset=utf-8"
+                content, media = exports.to_csv(table), _CSV
             else:
                 buffer = io.BytesIO()
                 exports.to_xlsx(table, buffer)
                 content, media = buffer.getvalue(), _SHEET
-        headers = {"Content-Disposition": f'attachment; filename="{name}"'}
-        return Response(content, media_type=media, headers=headers)
-
-
-def _silence_routes(router: APIRouter, monitor: Monitor) -> None:
-    @router.get("/silences")
-    def silences(user: Viewer) -> list[dict[str, Any]]:
-        with monitor.engine.connect() as connection:
-            return alerting.silences(connection, monitor.site, now())
-
-    @router.post("/silences", status_code=201)
-    def silence(body: SilenceBody, user: Analyst) -> dict[str, str]:
-        matcher = alerting.Matcher(tuple(body.companies), tuple(body.topics), tuple(body.severities))
-        starts = now()
-        with monitor.engine.begin() as connection:
-            identity = alerting.silence(
-                connection,
-                monitor.site,
-                matcher,
-                starts=starts,
-                ends=starts + timedelta(hours=body.hours),
-                reason=body.reason,
-                actor=user.name,
-            )
-        return {"id": identity}
-
-    @router.delete("/silences/{silence_id}", status_code=204)
-    def end_silence(silence_id: str, user: Analyst) -> None:
-        with monitor.engine.begin() as connection:
-            alerting.end_silence(connection, monitor.site, silence_id, now())
-
-
-def _rule_routes(router: APIRouter, monitor: Monitor) -> None:
-    def shown(one: subscriptions.Subscription) -> dict[str, Any]:
-        return {
-            "id": one.id,
-            "name": one.name,
-            "enabled": one.enabled,
-            "problem": one.problem,
-            "rule": subscriptions.rule_to_json(one.rule),
-        }
-
-    @router.get("/subscriptions")
-    def listed(user: Viewer) -> list[dict[str, Any]]:
-        with monitor.engine.connect() as connection:
-            return [shown(one) for one in subscriptions.subscriptions(connection, monitor.site)]
-
-    def store(body: SubscriptionBody, user: User, subscription_id: str = "") -> dict[str, Any]:
-        rule = subscriptions.rule_from_json(body.rule)
-        with monitor.engine.begin() as connection:
-            one = subscriptions.save(
-                connection,
-                monitor.site,
-                body.name,
-                rule,
-                actor=user.name,
-                moment=now(),
-                subscription_id=subscription_id,
-                enabled=body.enabled,
-            )
-        return shown(one)
-
-    @router.post("/subscriptions", status_code=201)
-    def subscribe(body: SubscriptionBody, user: Editor) -> dict[str, Any]:
-        return store(body, user)
-
-    @router.put("/subscriptions/{subscription_id}")
-    def change(subscription_id: str, body: SubscriptionBody, user: Editor) -> dict[str, Any]:
-        with monitor.engine.connect() as connection:
-            subscriptions.get(connection, monitor.site, subscription_id)
-        return store(body, user, subscription_id)
-
-    @router.delete("/subscriptions/{subscription_id}", status_code=204)
-    def unsubscribe(subscription_id: str, user: Editor) -> None:
-        with monitor.engine.begin() as connection:
-            subscriptions.delete(connection, monitor.site, subscription_id)
-
-    @router.post("/subscriptions/dry-run")
-    def dry_run(body: RuleBody, user: Viewer) -> dict[str, Any]:
-        """What a rule would have sent over the last days, by the code that sends."""
-        until = now()
-        with monitor.engine.connect() as connection:
-            rule = subscriptions.rule_from_json(body.rule)
-            since = until - timedelta(days=body.days)
-            found = subscriptions.dry_run(connection, rule, since, until, site_id=monitor.site)
-        return {"alerts": found.alerts, "messages": found.messages, "held": found.held}
-
-    @router.get("/watchlists")
-    def lists(user: Viewer) -> dict[str, list[str]]:
-        with monitor.engine.connect() as connection:
-            return {name: list(ids) for name, ids in watchlists.watchlists(connection, monitor.site).items()}
-
-
-def _channel_routes(router: APIRouter, monitor: Monitor) -> None:
-    @router.get("/channels")
-    def channel_list(user: Viewer) -> dict[str, Any]:
-        with monitor.engine.connect() as connection:
-            states = queries.channel_states(connection, monitor.site)
-            return {"channels": states, "messages": queries.outbox_rows(connection, monitor.site)}
-
-    @router.put("/channels/{name}")
-    def put_channel(name: str, body: ChannelBody, user: Editor) -> dict[str, str]:
-        with monitor.engine.begin() as connection:
-            channels.save(
-                connection,
-                monitor.site,
-                name,
-                body.kind,
-                body.options,
-                actor=user.name,
-                moment=now(),
-                enabled=body.enabled,
-            )
-        return {"name": name}
-
-    @router.delete("/channels/{name}", status_code=204)
-    def drop_channel(name: str, user: Editor) -> None:
-        with monitor.engine.begin() as connection:
-            channels.delete(connection, monitor.site, name)
-
-    @router.post("/channels/{name}/test")
-    def try_channel(name: str, user: Editor) -> dict[str, Any]:
-        """Send a message that says it is a test."""
-        with monitor.engine.connect() as connection:
-            outcome = outbox.try_out(connection, monitor.site, name, outbox.installation(monitor.settings))
-        return {"state": outcome.state, "reason": outcome.reason}
-
-
-def _source_routes(router: APIRouter, monitor: Monitor) -> None:
-    def path() -> Any:
-        return sources.sources_path(monitor.settings)
-
-    @router.get("/sources")
-    def listed(user: Viewer) -> list[dict[str, Any]]:
-        """Sources with their health."""
-        if not path().exists():
-            return []
-        found = sources.load_sources(path())
-        with monitor.engine.connect() as connection:
-            health = queries.source_health(connection, [source.id for source in found], now())
-        return [{**sources.as_values(source), "health": health[source.id]} for source in found]
-
-    @router.put("/sources")
-    def put(values: dict[str, Any], user: Editor) -> dict[str, Any]:
-        """Add a source, or change the one with the same id; only `url` is needed."""
-        return sources.as_values(sources.put_source(path(), values))
-
-    @router.delete("/sources/{source_id}", status_code=204)
-    def remove(source_id: str, user: Editor) -> None:
-        sources.remove_source(path(), source_id)
-
-    @router.post("/sources/{source_id}/crawl", status_code=202)
-    def crawl(source_id: str, user: Editor) -> dict[str, str]:
-        """Crawl a source now, as a job."""
-        if source_id not in {source.id for source in sources.load_sources(path())}:
-            raise NotFound(f"there is no source {source_id!r}")
-        house = monitor.context.engine("house")
-        return {"job": jobs.submit(house, "finance", ("finance", "crawl", source_id), actor=user.name).id}
+        return _file(name, content, media)
 
 
 def _label_routes(router: APIRouter, monitor: Monitor) -> None:
     @router.get("/to-label")
-    def to_label(user: Viewer, limit: Limit = 20) -> list[dict[str, Any]]:
-        """What the model is least sure of."""
+    def to_label(user: Viewer, limit: Limit = 20, language: Word = "") -> list[dict[str, Any]]:
+        """What the model is least sure of, from all sources and languages in turn."""
         with monitor.engine.connect() as connection:
-            return queries.to_label(connection, limit)
+            return labelling.to_label(connection, monitor.site, limit, language)
+
+    @router.get("/corrections")
+    def made(user: Viewer, limit: Limit = 100) -> list[dict[str, Any]]:
+        """Labels that people gave, the latest first, beside the model's."""
+        with monitor.engine.connect() as connection:
+            return labelling.corrections_made(connection, monitor.site, limit)
 
     @router.post("/corrections", status_code=201)
     def correct(body: CorrectionBody, user: Analyst) -> dict[str, str]:
         """Keep a better label for the next tuning."""
-        if body.field == "sentiment" and body.value not in _LABELS:
-            raise HeadwaterError(f"value: one of {', '.join(_LABELS)}, found {body.value!r}")
+        labelling.check_value(body.field, body.value, body.company_id, frozenset(topic_keys()))
         with monitor.engine.begin() as connection:
-            queries.article(connection, body.article_id)
+            found = queries.article(connection, body.article_id)
+            if body.company_id and body.company_id not in {row["company_id"] for row in found["companies"]}:
+                raise HeadwaterError(f"company_id: the article does not name {body.company_id!r}")
             connection.execute(
                 corrections.insert().values(site_id=monitor.site, actor=user.name, moment=now(), **body.model_dump())
             )
         return {"article_id": body.article_id}
 
 
-def _utc(moment: datetime | None) -> datetime | None:
-    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
+def _house_routes(router: APIRouter, monitor: Monitor) -> None:
+    @router.get("/models")
+    def models(user: Viewer) -> list[dict[str, Any]]:
+        """The models in use and their candidates; `production` is null for what is not prepared."""
+        registry = monitor.context.registry
+        cards = []
+        for use, names in (("encoder", ENCODERS), ("sentiment", SENTIMENT), ("topics", TOPICS)):
+            for language, name in names.items():
+                version = registry.production(name)
+                card = {"name": name, "use": use, "language": language, "production": version and version.version}
+                if version is not None:
+                    card["metrics"] = json.loads(registry.open(version).manifest.to_text()).get("metrics")
+                cards.append({**card, "versions": [asdict(one) for one in registry.versions(name)]})
+        return cards
+
+    @router.get("/subjects/{subject}")
+    def export(subject: Id, user: Admin) -> dict[str, list[dict[str, Any]]]:
+        """Everything that a user wrote here."""
+        return privacy.export(monitor.engine, monitor.site, subject)
+
+    @router.delete("/subjects/{subject}")
+    def erase(subject: Id, user: Admin) -> dict[str, int]:
+        """Forget a user: their name and reasons go, what they decided stays."""
+        return {"erased": privacy.erase(monitor.engine, monitor.site, subject)}
+
+
+def _file(name: str, content: bytes, media: str) -> Response:
+    return Response(content, media_type=media, headers={"Content-Disposition": f'attachment; filename="{name}"'})

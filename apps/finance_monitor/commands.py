@@ -170,9 +170,10 @@ def alerts(limit: int, as_json: bool) -> None:
         click.echo(json.dumps(found, ensure_ascii=False, indent=1, default=str))
         return
     for alert in found:
-        reason = alert["content"].get("incident", alert["content"])
-        text = reason.get("reason", {}).get("text", {}).get("en", "")
-        click.echo(f"{alert['created']:%Y-%m-%d %H:%M} {alert['held'] or 'sent':12s} {text}")
+        content = alert["content"]
+        what = f"{content['incident']['severity']:8s} {content['change']:6s}"
+        said = content["reason"].get("text", {}).get("en") or content["incident"]["entity"]
+        click.echo(f"{alert['created']:%Y-%m-%d %H:%M} {alert['held'] or 'sent':12s} {what} {said}")
 
 
 @finance.command()

@@ -1,26 +1,30 @@
 """What the API and the command line read; every answer is limited and comes from an index."""
 
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from statistics import median
 from typing import Any
 
 import sqlalchemy as sa
 
 from finance_monitor import trends
 from finance_monitor.tables import (
+    acknowledgements,
     alerts,
     article_topics,
     articles,
     captures,
     channels,
     contributions,
-    corrections,
     crawls,
     incident_changes,
     incidents,
     journal,
     mentions,
     outbox,
+    progress,
     revisions,
     stories,
     windows,
@@ -28,6 +32,11 @@ from finance_monitor.tables import (
 from headwater.errors import NotFound
 
 _DAY = timedelta(days=1)
+# How many articles a search looks at between two looks at the clock, and how long it looks.
+_STRETCH = 20_000
+_SEARCH_SECONDS = 0.5
+# Greater than every id: those are hexadecimal.
+_LAST_ID = "g"
 
 
 def rows(connection: sa.Connection, query: sa.Select[Any]) -> list[dict[str, Any]]:
@@ -48,7 +57,7 @@ def open_incidents(connection: sa.Connection, limit: int = 50, state: str = "") 
     query = sa.select(incidents).order_by(incidents.c.state.desc(), incidents.c.updated.desc()).limit(limit)
     if state:
         query = query.where(incidents.c.state == state)
-    return [{k: v for k, v in row.items() if k != "memory"} for row in rows(connection, query)]
+    return with_peaks(connection, [{k: v for k, v in row.items() if k != "memory"} for row in rows(connection, query)])
 
 
 def incident(connection: sa.Connection, incident_id: str) -> dict[str, Any]:
@@ -57,44 +66,104 @@ def incident(connection: sa.Connection, incident_id: str) -> dict[str, Any]:
     if not found:
         raise NotFound(f"no incident {incident_id!r}")
     changes = sa.select(incident_changes).where(incident_changes.c.incident_id == incident_id)
-    one = {k: v for k, v in found[0].items() if k != "memory"}
+    (one,) = with_peaks(connection, [{k: v for k, v in found[0].items() if k != "memory"}])
     return {**one, "changes": rows(connection, changes.order_by(incident_changes.c.revision))}
 
 
+@dataclass(frozen=True)
+class Filters:
+    """What to search articles for; empty fields take everything. `text`: words of the title, all of them."""
+
+    text: str = ""
+    company: str = ""
+    topic: str = ""
+    source: str = ""
+    language: str = ""
+    label: str = ""
+    since: datetime | None = None
+
+
+# A place in the order newest first: what follows it was published before, or at that moment under a greater id.
+Cursor = tuple[datetime, str]
+
+
 def search_articles(
-    connection: sa.Connection,
-    *,
-    text: str = "",
-    company: str = "",
-    topic: str = "",
-    source: str = "",
-    language: str = "",
-    label: str = "",
-    limit: int = 50,
-    before: datetime | None = None,
-) -> list[dict[str, Any]]:
-    """Articles, newest first; `before` pages on. `label` is the company's where one is named."""
-    query = sa.select(articles).order_by(articles.c.published.desc(), articles.c.id).limit(limit)
-    judged = articles
-    if company:
-        query = query.join(mentions, mentions.c.article_id == articles.c.id).where(mentions.c.company_id == company)
-        query = query.add_columns(
-            mentions.c.label.label("company_label"), mentions.c.sentence, mentions.c.relevance, mentions.c.role
-        )
-        judged = mentions
-    if topic:
-        query = query.join(article_topics, article_topics.c.article_id == articles.c.id)
-        query = query.where(article_topics.c.topic == topic)
-    if label:
-        query = query.where(judged.c.label == label)
-    for column, value in ((articles.c.source_id, source), (articles.c.language, language)):
-        if value:
-            query = query.where(column == value)
-    for word in text.split():
+    connection: sa.Connection, wanted: Filters, *, limit: int = 50, after: Cursor | None = None
+) -> tuple[list[dict[str, Any]], Cursor | None]:
+    """Articles, newest first, and where to go on (None: nothing is left). With a company its own judgement comes along.
+
+    Rare words are looked for in stretches of time until `limit` are found or half a second is over, so that a search
+    among millions answers at once; it goes on from the cursor, also when nothing has been found so far.
+    """
+    query, at, identity = _articles_query(wanted)
+    deadline = time.monotonic() + _SEARCH_SECONDS
+    found: list[dict[str, Any]] = []
+    while True:
+        edge = connection.execute(_edge(wanted, after)).scalar()
+        part = query if after is None else query.where(_follows(at, identity, after))
+        part = part if edge is None else part.where(at >= edge)
+        found += rows(connection, part.order_by(at.desc(), identity).limit(limit + 1 - len(found)))
+        if len(found) > limit:
+            return found[:limit], (found[limit - 1]["published"], found[limit - 1]["id"])
+        if edge is None:
+            return found, None
+        after = (edge, _LAST_ID)
+        if time.monotonic() > deadline:
+            return found, after
+
+
+def _driver(wanted: Filters) -> tuple[sa.Table, sa.ColumnElement[str], list[sa.ColumnElement[bool]]]:
+    """The table whose index by time is walked, its article id, and what its index narrows down."""
+    if wanted.company:
+        return mentions, mentions.c.article_id, [mentions.c.company_id == wanted.company]
+    if wanted.topic:
+        return article_topics, article_topics.c.article_id, [article_topics.c.topic == wanted.topic]
+    return articles, articles.c.id, [articles.c.source_id == wanted.source] if wanted.source else []
+
+
+def _articles_query(wanted: Filters) -> tuple[sa.Select[Any], sa.ColumnElement[datetime], sa.ColumnElement[str]]:
+    driver, identity, narrowed = _driver(wanted)
+    query = sa.select(articles).where(*narrowed)
+    if driver is not articles:
+        query = query.select_from(driver).join(articles, articles.c.id == identity)
+    if wanted.company:
+        m = mentions.c
+        judged = (m.label, m.positive, m.neutral, m.negative)
+        query = query.add_columns(m.sentence, m.relevance, m.role, *(c.label(f"company_{c.name}") for c in judged))
+        if wanted.topic:
+            query = query.join(article_topics, article_topics.c.article_id == articles.c.id)
+            query = query.where(article_topics.c.topic == wanted.topic)
+    if wanted.label:
+        # "unsure" is where the model abstains.
+        label = (mentions if wanted.company else articles).c.label
+        query = query.where(label == ("" if wanted.label == "unsure" else wanted.label))
+    if wanted.source:
+        query = query.where(articles.c.source_id == wanted.source)
+    if wanted.language:
+        query = query.where(articles.c.language == wanted.language)
+    for word in wanted.text.split():
         query = query.where(articles.c.title.ilike(f"%{_escaped(word)}%", escape="\\"))
-    if before is not None:
-        query = query.where(articles.c.published < before)
-    return rows(connection, query)
+    if wanted.since is not None:
+        query = query.where(driver.c.published >= wanted.since)
+    return query, driver.c.published, identity
+
+
+def _edge(wanted: Filters, after: Cursor | None) -> sa.Select[Any]:
+    """Where the next stretch ends, read from the index alone; nothing when fewer articles are left."""
+    driver, _, narrowed = _driver(wanted)
+    at = driver.c.published
+    query = sa.select(at).where(*narrowed)
+    if after is not None:
+        # The last one counted may be of the very moment: strictly before, so that each stretch gets on.
+        query = query.where(at < after[0])
+    if wanted.since is not None:
+        query = query.where(at >= wanted.since)
+    return query.order_by(at.desc()).limit(1).offset(_STRETCH)
+
+
+def _follows(at: sa.ColumnElement[datetime], identity: sa.ColumnElement[str], after: Cursor) -> sa.ColumnElement[bool]:
+    moment, last = after
+    return sa.and_(at <= moment, sa.or_(at < moment, identity > last))
 
 
 def _escaped(word: str) -> str:
@@ -125,44 +194,90 @@ def story(connection: sa.Connection, story_id: str) -> dict[str, Any]:
 
 
 def movers(connection: sa.Connection, kind: str, moment: datetime, limit: int = 12) -> list[dict[str, Any]]:
-    """Entities with most negative stories in the last 24 hours, with the change to the 24 hours before."""
-    c = contributions.c
-    last, former = (
-        sa.func.sum(sa.case((sa.and_(c.label == "negative", c.moment > start, c.moment <= end), 1), else_=0))
-        for start, end in ((moment - _DAY, moment), (moment - 2 * _DAY, moment - _DAY))
-    )
-    total = sa.func.sum(sa.case((c.moment > moment - _DAY, 1), else_=0))
+    """Entities with most negative stories in the last 24 hours, with the change to the 24 hours before.
+
+    Read from the windows of 15 minutes, so that a day among years of articles is a few thousand rows.
+    """
+    c = windows.c
     query = (
-        sa.select(c.entity, last.label("negative"), former.label("before"), total.label("stories"))
-        .where(c.entity_kind == kind, c.moment > moment - 2 * _DAY, c.moment <= moment)
+        sa.select(c.entity, *_two_days(moment))
+        .where(c.width == trends.QUARTER, c.start >= moment - 2 * _DAY, c.start <= moment, c.entity_kind == kind)
         .group_by(c.entity)
-        .order_by(last.desc(), c.entity)
+        .order_by(sa.literal_column("negative").desc(), sa.literal_column("before"), c.entity)
         .limit(limit)
     )
     return [row for row in rows(connection, query) if row["negative"]]
 
 
-def latest_moment(connection: sa.Connection) -> datetime | None:
-    """When the newest article was published."""
-    return connection.execute(sa.select(articles.c.published).order_by(articles.c.published.desc()).limit(1)).scalar()
+def _two_days(moment: datetime) -> list[sa.ColumnElement[Any]]:
+    """Negative stories and stories of the last 24 hours and of the 24 hours before."""
+    c = windows.c
+    last, former = c.start > moment - _DAY, c.start <= moment - _DAY
+    sums = {"negative": (c.negative, last), "before": (c.negative, former)}
+    sums |= {"stories": (c.stories, last), "stories_before": (c.stories, former)}
+    return [
+        sa.func.coalesce(sa.func.sum(sa.case((when, column), else_=0)), 0).label(name)
+        for name, (column, when) in sums.items()
+    ]
 
 
-def overview(connection: sa.Connection, moment: datetime) -> dict[str, Any]:
+def by_source_kind(connection: sa.Connection, moment: datetime) -> list[dict[str, Any]]:
+    """Stories of the last 24 hours by kind of source, with those of the 24 hours before."""
+    c = windows.c
+    query = (
+        sa.select(c.source_kind, *_two_days(moment))
+        .where(c.width == trends.QUARTER, c.start >= moment - 2 * _DAY, c.start <= moment, c.entity_kind == "all")
+        .group_by(c.source_kind)
+        .order_by(c.source_kind)
+    )
+    return rows(connection, query)
+
+
+def overview(connection: sa.Connection, site: str, moment: datetime) -> dict[str, Any]:
     """What is happening now: incidents, most negative companies and topics, counts of the day."""
-    (day,) = trends.series(connection, "all", "all", moment, moment + timedelta(seconds=1))
+    kinds = by_source_kind(connection, moment)
     return {
         "moment": moment,
-        "incidents": open_incidents(connection),
+        "incidents": with_acknowledgements(connection, site, open_incidents(connection)),
         "companies": movers(connection, "company", moment),
         "topics": movers(connection, "topic", moment),
-        "today": day,
+        "source_kinds": kinds,
+        "day": {name: sum(row[name] for row in kinds) for name in ("negative", "before", "stories", "stories_before")},
+        "backlog": backlog(connection),
     }
 
 
+def with_peaks(connection: sa.Connection, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Incidents with `peak`: the reason of the last change before the end, which says what it was about."""
+    c = incident_changes.c
+    ids = [row["id"] for row in found if row["state"] == "closed"]
+    query = sa.select(c.incident_id, c.reason).where(c.incident_id.in_(ids), c.change != "closed").order_by(c.revision)
+    peaks = {row["incident_id"]: row["reason"] for row in rows(connection, query)}
+    return [{**row, "peak": peaks.get(row["id"], row["reason"])} for row in found]
+
+
+def with_acknowledgements(connection: sa.Connection, site: str, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Incidents with `acknowledged`: who took care last, why and when; None where nobody has."""
+    c = acknowledgements.c
+    query = (
+        sa.select(c.incident_id, c.actor, c.reason, c.severity, c.moment)
+        .where(c.site_id == site, c.incident_id.in_([row["id"] for row in found]))
+        .order_by(c.moment)
+    )
+    latest = {row["incident_id"]: row for row in rows(connection, query)}
+    return [{**row, "acknowledged": latest.get(row["id"])} for row in found]
+
+
 def entity(
-    connection: sa.Connection, kind: str, name: str, since: datetime, until: datetime, width: int
+    connection: sa.Connection,
+    kind: str,
+    name: str,
+    since: datetime,
+    until: datetime,
+    width: int,
+    source_kind: str = "",
 ) -> dict[str, Any]:
-    """The timeline of a company or topic: counts a window, its stories, its incidents."""
+    """The timeline of a company or topic: counts a window, its latest stories, its incidents."""
     c = contributions.c
     query = (
         sa.select(c.story_id, c.moment, c.label, c.weight, articles.c.title, articles.c.url, articles.c.source_id)
@@ -171,12 +286,12 @@ def entity(
         .order_by(c.moment.desc())
         .limit(500)
     )
-    own = sa.select(incidents).where(incidents.c.entity_kind == kind, incidents.c.entity == name)
-    found = rows(connection, own.order_by(incidents.c.opened.desc()).limit(50))
+    if source_kind:
+        query = query.where(c.source_kind == source_kind)
     return {
-        "series": trends.series(connection, kind, name, since, until, width),
+        "series": trends.series(connection, kind, name, since, until, width, source_kind),
         "stories": rows(connection, query),
-        "incidents": [{k: v for k, v in row.items() if k != "memory"} for row in found],
+        "incidents": incidents_of(connection, kind, name),
     }
 
 
@@ -192,35 +307,108 @@ def active_companies(connection: sa.Connection, since: datetime, limit: int = 2_
     return rows(connection, query)
 
 
+def company(connection: sa.Connection, company_id: str, since: datetime, until: datetime) -> dict[str, Any]:
+    """A company's days, incidents and topics in that time, and its latest articles with sentence and probabilities."""
+    m = mentions.c
+    recent = (
+        sa.select(m.article_id, m.label)
+        .where(m.company_id == company_id, m.published >= since, m.published <= until)
+        .order_by(m.published.desc())
+        .limit(2_000)
+        .subquery()
+    )
+    negative = sa.func.sum(sa.case((recent.c.label == "negative", 1), else_=0)).label("negative")
+    topics = (
+        sa.select(article_topics.c.topic, sa.func.count().label("articles"), negative)
+        .join(recent, recent.c.article_id == article_topics.c.article_id)
+        .group_by(article_topics.c.topic)
+        .order_by(sa.func.count().desc(), article_topics.c.topic)
+        .limit(12)
+    )
+    latest, _ = search_articles(connection, Filters(company=company_id, since=since), limit=50)
+    return {
+        "series": trends.series(connection, "company", company_id, since, until),
+        "articles": latest,
+        "incidents": incidents_of(connection, "company", company_id),
+        "topics": rows(connection, topics),
+    }
+
+
+def incidents_of(connection: sa.Connection, kind: str, name: str, limit: int = 50) -> list[dict[str, Any]]:
+    """The incidents of a company or topic, the latest first."""
+    own = sa.select(incidents).where(incidents.c.entity_kind == kind, incidents.c.entity == name)
+    found = rows(connection, own.order_by(incidents.c.opened.desc()).limit(limit))
+    return with_peaks(connection, [{k: v for k, v in row.items() if k != "memory"} for row in found])
+
+
 def source_health(connection: sa.Connection, ids: Sequence[str], moment: datetime) -> dict[str, dict[str, Any]]:
-    """For each source its last crawl and what the last 7 days brought: new captures, share of 304, errors."""
-    health: dict[str, dict[str, Any]] = {}
-    for source_id in ids:
-        query = sa.select(crawls).where(crawls.c.source_id == source_id).order_by(crawls.c.started.desc()).limit(50)
-        found = [row for row in rows(connection, query) if row["started"] > moment - 7 * _DAY]
-        figures = [row["figures"] for row in found]
-        requests = sum(f.get("requests", 0) for f in figures)
-        unchanged = sum(f.get("not_modified", 0) for f in figures)
-        health[source_id] = {
-            "last": found[0] if found else None,
-            "crawls": len(found),
-            "new": sum(f.get("new", 0) for f in figures),
-            "errors": sum(f.get("errors", 0) for f in figures),
-            "not_modified_share": round(unchanged / requests, 3) if requests else 0.0,
-        }
-    return health
+    """For each source: its last crawl; of its last 50 crawls within a week the errors and the share of requests that
+    were answered by "not modified"; new captures of 24 hours and of each of 7 days; and how long things took."""
+    return {source_id: _health(connection, source_id, moment) for source_id in ids}
+
+
+def _health(connection: sa.Connection, source_id: str, moment: datetime) -> dict[str, Any]:
+    week = moment - 7 * _DAY
+    query = sa.select(crawls).where(crawls.c.source_id == source_id).order_by(crawls.c.started.desc()).limit(50)
+    found = rows(connection, query)
+    figures = [row["figures"] for row in found if row["started"] > week]
+    requests = sum(f.get("requests", 0) for f in figures)
+    unchanged = sum(f.get("not_modified", 0) for f in figures)
+    c = captures.c
+    days = [
+        sa.func.sum(sa.case((sa.and_(c.fetched_at > moment - (n + 1) * _DAY, c.fetched_at <= moment - n * _DAY), 1)))
+        for n in range(7)
+    ]
+    new = connection.execute(sa.select(*days).where(c.source_id == source_id, c.fetched_at > week)).one()
+    return {
+        "last": found[0] if found else None,
+        "crawls": len(figures),
+        "new_by_day": [int(count or 0) for count in reversed(new)],
+        "new": sum(int(count or 0) for count in new),
+        "new_24h": int(new[0] or 0),
+        "errors": sum(f.get("errors", 0) for f in figures),
+        "not_modified_share": round(unchanged / requests, 3) if requests else 0.0,
+        "latency": _latency(connection, source_id),
+    }
+
+
+def _latency(connection: sa.Connection, source_id: str) -> dict[str, float | None]:
+    """Median seconds of the latest 50 captures: `found` from the stated date until it was fetched, `read` from then
+    until it was taken up, after which it is judged at once."""
+    query = (
+        sa.select(captures.c.fetched_at, journal.c.moment, revisions.c.article_id, articles.c.published)
+        .join(journal, journal.c.capture_id == captures.c.id)
+        .join(revisions, revisions.c.capture_id == captures.c.id)
+        .join(articles, articles.c.id == revisions.c.article_id)
+        .where(captures.c.source_id == source_id)
+        .order_by(captures.c.fetched_at.desc())
+        .limit(50)
+    )
+    found = connection.execute(query).all()
+    if not found:
+        return {"found": None, "read": None}
+    return {
+        "found": round(median(max(0.0, (row.fetched_at - row.published).total_seconds()) for row in found), 1),
+        "read": round(median(max(0.0, (row.moment - row.fetched_at).total_seconds()) for row in found), 1),
+    }
 
 
 def backlog(connection: sa.Connection) -> dict[str, int]:
-    """Captures in all, those in the journal, and articles: what is left to do while a history comes in."""
+    """Captures in all, those taken up and those judged, and articles: what is left to do while a history comes in."""
 
-    def count(table: sa.Table, *where: sa.ColumnElement[bool]) -> int:
-        return int(connection.execute(sa.select(sa.func.count()).select_from(table).where(*where)).scalar() or 0)
+    def one(query: sa.Select[Any]) -> int:
+        return int(connection.execute(query).scalar() or 0)
 
+    done = one(sa.select(progress.c.sequence).where(progress.c.name == "pipeline"))
+    entries = sa.select(sa.func.count()).select_from(journal).where(journal.c.capture_id.is_not(None))
+    taken_up = one(entries)
+    c = windows.c
+    total = sa.select(sa.func.sum(c.articles)).where(c.entity_kind == "all", c.entity == "all", c.width == trends.DAY)
     return {
-        "captures": count(captures),
-        "taken_up": count(journal, journal.c.capture_id.is_not(None)),
-        "articles": count(articles),
+        "captures": one(sa.select(sa.func.count()).select_from(captures)),
+        "taken_up": taken_up,
+        "judged": taken_up - one(entries.where(journal.c.sequence > done)),
+        "articles": one(total),
     }
 
 
@@ -236,32 +424,8 @@ def outbox_rows(connection: sa.Connection, site: str, limit: int = 100) -> list[
     return rows(connection, query.where(c.site_id == site).order_by(c.created.desc()).limit(limit))
 
 
-def to_label(connection: sa.Connection, limit: int = 20) -> list[dict[str, Any]]:
-    """Mentions that the model is least sure of, not corrected yet, at most a few a source: what to label next."""
-    best = sa.case(
-        (
-            sa.and_(mentions.c.positive >= mentions.c.neutral, mentions.c.positive >= mentions.c.negative),
-            mentions.c.positive,
-        ),
-        (mentions.c.negative >= mentions.c.neutral, mentions.c.negative),
-        else_=mentions.c.neutral,
-    )
-    done = sa.select(corrections.c.article_id)
-    query = (
-        sa.select(mentions, articles.c.title, articles.c.source_id, articles.c.language, articles.c.url)
-        .join(articles, articles.c.id == mentions.c.article_id)
-        .where(articles.c.id.not_in(done), best < 0.75)
-        .order_by(mentions.c.published.desc())
-        .limit(1_000)
-    )
-
-    def sureness(row: dict[str, Any]) -> float:
-        return max(row["positive"], row["neutral"], row["negative"])
-
-    chosen: list[dict[str, Any]] = []
-    taken: dict[str, int] = {}
-    for row in sorted(rows(connection, query), key=lambda row: (sureness(row), row["article_id"])):
-        if taken.get(row["source_id"], 0) < max(2, limit // 4):
-            taken[row["source_id"]] = taken.get(row["source_id"], 0) + 1
-            chosen.append(row)
-    return chosen[:limit]
+def outbox_summary(connection: sa.Connection, site: str) -> list[dict[str, Any]]:
+    """How many messages of each channel are in which state."""
+    c = outbox.c
+    query = sa.select(c.channel, c.state, sa.func.count().label("messages")).where(c.site_id == site)
+    return rows(connection, query.group_by(c.channel, c.state).order_by(c.channel, c.state))

@@ -18,6 +18,11 @@ def dashboard_words(language: str) -> dict[str, str]:
     return dict(_texts(language if language in LANGUAGES else "en")["dashboard"])
 
 
+def topic_keys() -> tuple[str, ...]:
+    """The event types that there are, in the order of topics.toml."""
+    return tuple(_texts("topics"))
+
+
 def topic_name(topic: str, language: str) -> str:
     """An event type as people call it; the key itself where it is unknown."""
     return str(_texts("topics").get(topic, {}).get("zh" if language == "zh" else "en", topic))

@@ -1,5 +1,7 @@
 """The monitor's API on a database that its own pipeline filled."""
 
+import csv
+import io
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -8,6 +10,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from finance_monitor import tables
+from finance_monitor.setup import world_folder
 from gateway.app import create_app
 from headwater.settings import Settings
 from headwater.storage.columns import now
@@ -15,6 +19,12 @@ from headwater.storage.engine import open_engine
 from headwater.storage.users import create_user
 
 FEED = "https://wire.example/feed.xml"
+
+
+@pytest.fixture
+def settings(database_settings: Settings) -> Settings:
+    """On SQLite and on PostgreSQL."""
+    return database_settings
 
 
 @pytest.fixture
@@ -70,14 +80,17 @@ def test_overview_names_the_incident_and_the_company(client: TestClient) -> None
     incident = next(row for row in found["incidents"] if row["entity"] == "halden")
     assert incident["state"] == "open" and "Halden Group" in incident["reason"]["text"]["zh"]
     assert found["companies"][0]["name"] == "Halden Group" and found["companies"][0]["negative"] >= 3
-    assert found["backlog"] == {"captures": 18, "taken_up": 18, "articles": 18}
+    assert found["backlog"] == {"captures": 18, "taken_up": 18, "judged": 18, "articles": 18}
+    assert found["day"]["negative"] == 4 and found["source_kinds"][0]["source_kind"] == "news"
     one = client.get(f"/finance/v1/incidents/{incident['id']}").json()
     assert next(change["change"] for change in one["changes"]) == "opened"
     assert client.get("/finance/v1/incidents/none").status_code == 404
 
 
 def test_articles_stories_companies_and_trends(client: TestClient) -> None:
-    found = client.get("/finance/v1/articles", params={"company": "halden", "label": "negative", "text": "fire"}).json()
+    found = client.get(
+        "/finance/v1/articles", params={"company": "halden", "label": "negative", "text": "fire"}
+    ).json()["articles"]
     assert [row["title"] for row in found] == ["Halden Group: fire in a foundry, case 2026"]
     article = client.get(f"/finance/v1/articles/{found[0]['id']}").json()
     assert article["revisions"][0]["number"] == 1 and article["companies"][0]["company_id"] == "halden"
@@ -86,10 +99,37 @@ def test_articles_stories_companies_and_trends(client: TestClient) -> None:
     assert {row["name"] for row in client.get("/finance/v1/companies").json()} == {"Halden Group", "Orwell Air"}
     trend = client.get("/finance/v1/trends", params={"entity_kind": "company", "entity": "halden"}).json()
     assert sum(window["negative"] for window in trend["series"]) == 4 and trend["ticker"] == "HLD"
-    paged = client.get("/finance/v1/articles", params={"limit": 5}).json()
-    rest = client.get("/finance/v1/articles", params={"before": paged[-1]["published"], "limit": 500}).json()
-    assert len(paged) + len(rest) == 18
-    assert client.get("/finance/v1/articles", params={"text": "100%_"}).json() == []
+    company = client.get("/finance/v1/companies/halden").json()
+    assert company["ticker"] == "HLD" and company["articles"][0]["company_negative"] == 0.9
+    assert company["topics"] == [{"topic": "recall-safety", "articles": 1, "negative": 1}]
+    assert client.get("/finance/v1/companies/nobody").status_code == 404
+
+
+def test_every_article_is_found_once_page_by_page(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("finance_monitor.queries._STRETCH", 4)  # many stretches
+    for query in ({}, {"company": "orwell"}, {"text": "case"}, {"topic": "recall-safety"}, {"source": "wire"}):
+        found, after = [], {}
+        while after is not None:
+            page = client.get("/finance/v1/articles", params={**query, "limit": 5, **after}).json()
+            found, after = found + page["articles"], page["next"]
+        moments = [row["published"] for row in found]
+        wanted = {"company": 14, "text": 4, "topic": 1}.get(next(iter(query), ""), 18)
+        assert len({row["id"] for row in found}) == len(found) == wanted and moments == sorted(moments, reverse=True)
+    assert client.get("/finance/v1/articles", params={"text": "100%_"}).json() == {"articles": [], "next": None}
+
+
+def test_rare_words_are_searched_for_a_while_and_then_from_the_cursor(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("finance_monitor.queries._STRETCH", 4)
+    monkeypatch.setattr("finance_monitor.queries._SEARCH_SECONDS", -1.0)
+    page = client.get("/finance/v1/articles", params={"text": "number 518"}).json()  # 14 days old
+    assert page["articles"] == [] and page["next"]["before"]
+    calls = 0
+    while not page["articles"] and page["next"]:
+        page = client.get("/finance/v1/articles", params={"text": "number 518", **page["next"]}).json()
+        calls += 1
+    assert [row["title"] for row in page["articles"]] == ["Orwell Air opens route number 518"] and calls >= 3
 
 
 def test_rules_are_tried_out_before_they_are_kept(client: TestClient) -> None:
@@ -111,6 +151,8 @@ def test_acknowledging_silencing_and_exporting(client: TestClient) -> None:
     address = f"/finance/v1/incidents/{incident['id']}/acknowledgement"
     assert client.post(address, json={"reason": ""}).status_code == 400
     assert client.post(address, json={"reason": "I call them"}).status_code == 204
+    (shown, *_) = client.get("/finance/v1/incidents").json()
+    assert shown["acknowledged"]["reason"] == "I call them" and shown["acknowledged"]["actor"] == "admin"
     made = client.post("/finance/v1/silences", json={"companies": ["halden"], "hours": 2, "reason": "known"})
     assert made.status_code == 201 and len(client.get("/finance/v1/silences").json()) == 1
     for name, start in (("alerts.csv", b"\xef\xbb\xbf"), ("incidents.xlsx", b"PK")):
@@ -133,13 +175,85 @@ def test_sources_are_listed_changed_and_removed(client: TestClient) -> None:
     assert client.post("/finance/v1/sources/two-example-rss/crawl").status_code == 202
 
 
-def test_what_to_label_next_and_corrections(client: TestClient) -> None:
-    article = client.get("/finance/v1/articles", params={"company": "halden"}).json()[0]
+def test_corrections_become_examples_as_the_model_reads_them(client: TestClient) -> None:
+    article = client.get("/finance/v1/articles", params={"company": "halden", "text": "recall"}).json()["articles"][0]
     body = {"article_id": article["id"], "company_id": "halden", "value": "neutral"}
-    assert client.post("/finance/v1/corrections", json=body).status_code == 201
-    assert client.post("/finance/v1/corrections", json={**body, "value": "bad"}).status_code == 400
+    assert client.post("/finance/v1/corrections", json={**body, "value": "positive"}).status_code == 201
+    assert client.post("/finance/v1/corrections", json=body).status_code == 201  # the last word counts
+    topics = {**body, "company_id": "", "field": "topics", "value": "recall-safety|litigation"}
+    assert client.post("/finance/v1/corrections", json=topics).status_code == 201
+    for wrong in ({"value": "bad"}, {"company_id": "orwell"}, {"field": "topics", "company_id": "", "value": "gossip"}):
+        assert client.post("/finance/v1/corrections", json={**body, **wrong}).status_code == 400, wrong
     assert client.post("/finance/v1/corrections", json={**body, "article_id": "none"}).status_code == 404
-    assert isinstance(client.get("/finance/v1/to-label").json(), list)
+
+    assert [row["value"] for row in client.get("/finance/v1/corrections").json()][1:] == ["neutral", "positive"]
+    sentiment = list(csv.DictReader(io.StringIO(client.get("/finance/v1/exports/sentiment.csv").text)))
+    assert [(row["text"], row["label"]) for row in sentiment] == [
+        ("this company: recall of valves, case 1013", "neutral")
+    ]
+    (topic,) = csv.DictReader(io.StringIO(client.get("/finance/v1/exports/topics.csv").text))
+    assert topic["label"] == "recall-safety|litigation" and topic["text"].startswith("Halden Group: recall of valves")
+
+
+def test_what_to_label_next_is_unsure_spread_over_sources_and_not_corrected(
+    client: TestClient, settings: Settings
+) -> None:
+    engine = open_engine(settings, "finance")
+    found = client.get("/finance/v1/articles", params={"limit": 18}).json()["articles"]
+    with engine.begin() as connection:
+        for number, row in enumerate(found[4:]):
+            unsure = {"positive": 0.3, "neutral": 0.36 + number / 100, "negative": 0.34}
+            mine = tables.mentions.c.article_id == row["id"]
+            connection.execute(tables.mentions.update().where(mine).values(unsure))
+            other = tables.articles.c.id == row["id"]
+            where = "mill" if number == 9 else "wire"
+            connection.execute(tables.articles.update().where(other).values(source_id=where))
+    listed = client.get("/finance/v1/to-label").json()
+    assert len(listed) == 14 and [row["source_id"] for row in listed[:3]] == ["wire", "mill", "wire"]
+    first = {"article_id": listed[0]["article_id"], "company_id": listed[0]["company_id"], "value": "neutral"}
+    assert client.post("/finance/v1/corrections", json=first).status_code == 201
+    assert listed[0]["article_id"] not in {row["article_id"] for row in client.get("/finance/v1/to-label").json()}
+
+
+def test_a_watchlist_comes_from_a_file_of_tickers_and_names(client: TestClient) -> None:
+    file = {"file": ("mine.csv", b"ticker,weight\nHLD,2\nXYZ,1\n")}
+    kept = client.post("/finance/v1/watchlists/mine/file", files=file).json()
+    assert kept["companies"] == ["halden"] and "XYZ" in kept["problems"][0]
+    assert client.put("/finance/v1/watchlists/two", json={"companies": ["Orwell Air", "LSE:HLD"]}).status_code == 200
+    assert client.get("/finance/v1/watchlists").json() == {"mine": ["halden"], "two": ["orwell", "halden"]}
+    wrong = client.put("/finance/v1/watchlists/two", json={"companies": ["Nobody"]})
+    assert wrong.status_code == 400 and "'Nobody'" in wrong.json()["detail"]
+    assert client.delete("/finance/v1/watchlists/two").status_code == 204
+
+
+def test_the_inbox_is_read_newest_first_without_a_line_that_is_being_written(
+    client: TestClient, settings: Settings
+) -> None:
+    assert client.get("/finance/v1/inbox").json() == []
+    world_folder(settings).mkdir(parents=True)
+    (world_folder(settings) / "inbox.jsonl").write_text('{"id": 1}\n{"id": 2}\n{"id": ', encoding="utf-8")
+    assert client.get("/finance/v1/inbox").json() == [{"id": 2}, {"id": 1}]
+
+
+def test_health_of_a_source_tells_crawls_captures_and_latency(client: TestClient, settings: Settings) -> None:
+    engine = open_engine(settings, "finance")
+    figures = {"requests": 10, "not_modified": 4, "errors": 1}
+    row = {"source_id": "wire", "started": now(), "ended": now(), "figures": figures, "retry_at": None}
+    with engine.begin() as connection:
+        connection.execute(tables.crawls.insert().values(id="c1", outcome="partial", reason="it broke off", **row))
+    health = client.get("/finance/v1/sources").json()[0]["health"]
+    assert health["last"]["reason"] == "it broke off" and health["not_modified_share"] == 0.4 and health["errors"] == 1
+    assert health["new_by_day"] == [0, 0, 0, 0, 0, 0, 18] and health["latency"]["found"] > 3_600
+
+
+def test_a_user_is_forgotten_and_what_they_decided_stays(client: TestClient) -> None:
+    (incident, *_) = client.get("/finance/v1/incidents").json()
+    reason = {"reason": "I call them"}
+    assert client.post(f"/finance/v1/incidents/{incident['id']}/acknowledgement", json=reason).status_code == 204
+    assert set(client.get("/finance/v1/subjects/admin").json()) == {"acknowledgements"}
+    assert client.delete("/finance/v1/subjects/admin").json() == {"erased": 1}
+    assert client.get("/finance/v1/subjects/admin").json() == {}
+    assert client.get("/finance/v1/incidents").json()[0]["acknowledged"]["actor"] == "erased"
 
 
 def test_scoring_without_models_says_what_to_do(client: TestClient) -> None:

@@ -5,7 +5,7 @@ from types import ModuleType
 
 import streamlit as st
 
-from finance_monitor.dashboard import alerts, label, present, search, sources, timeline
+from finance_monitor.dashboard import alerts, company, label, present, search, sources, timeline
 from finance_monitor.wording import dashboard_words
 from headwater.dash import Gateway, attempt, open_gateway, set_up
 from headwater.settings import load_settings
@@ -13,6 +13,7 @@ from headwater.settings import load_settings
 _PAGES: tuple[tuple[str, ModuleType, str], ...] = (
     ("now", present, ":material/notifications_active:"),
     ("timeline", timeline, ":material/show_chart:"),
+    ("company", company, ":material/domain:"),
     ("search", search, ":material/search:"),
     ("alerts", alerts, ":material/outgoing_mail:"),
     ("sources", sources, ":material/rss_feed:"),

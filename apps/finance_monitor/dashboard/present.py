@@ -1,23 +1,24 @@
 """What is happening now: incidents with their reasons, and the most negative companies and topics."""
 
 from typing import Any
+from urllib.parse import quote
 
 import streamlit as st
 
+from finance_monitor.dashboard.parts import Words, change_arrow, incident_card
 from finance_monitor.wording import topic_name
-from headwater.dash import Gateway, attempt, plain, when
-from headwater.errors import HeadwaterError
+from headwater.dash import Gateway, attempt, plain
 
-_COLOURS = {"critical": "red", "high": "orange", "medium": "blue", "low": "gray"}
 _REFRESH_SECONDS = 5
 _SHOWN = 6
+_CLOSED = 10
 
 
-def draw(gateway: Gateway, words: dict[str, str], language: str) -> None:
+def draw(gateway: Gateway, words: Words, language: str) -> None:
     st.title(words["now"])
     st.caption(words["intro"])
 
-    @st.fragment(run_every=_REFRESH_SECONDS)
+    @st.fragment(run_every=_REFRESH_SECONDS)  # type: ignore[untyped-decorator]
     def body() -> None:
         with attempt(words["no_gateway"]):
             _body(gateway, words, language)
@@ -25,82 +26,75 @@ def draw(gateway: Gateway, words: dict[str, str], language: str) -> None:
     body()
 
 
-def _body(gateway: Gateway, words: dict[str, str], language: str) -> None:
+def _body(gateway: Gateway, words: Words, language: str) -> None:
     found = gateway.get("/finance/v1/overview")
-    backlog = found["backlog"]
-    if backlog["taken_up"] < backlog["captures"] or backlog["captures"] > backlog["articles"] * 1.2 + 20:
-        done = min(1.0, backlog["articles"] / max(1, backlog["captures"]))
-        st.progress(done, f"{words['reading']}: {backlog['articles']} / {backlog['captures']}")
-    left, middle, right = st.columns(3)
-    left.metric(words["stories_today"], found["today"]["stories"])
-    middle.metric(words["negative_stories"], found["today"]["negative"])
-    right.metric(words["articles_in_all"], f"{backlog['articles']:,}")
-    incidents = found["incidents"]
-    opened = [incident for incident in incidents if incident["state"] == "open"]
-    closed = [incident for incident in incidents if incident["state"] != "open"]
+    _progress(gateway, found, words)
+    if not found["backlog"]["articles"]:
+        st.info(words["nothing_yet"], icon=":material/rss_feed:")
+        return
+    _counts(found, words)
+    opened = [incident for incident in found["incidents"] if incident["state"] == "open"]
+    closed = [incident for incident in found["incidents"] if incident["state"] != "open"]
     st.subheader(f"{words['open_incidents']} ({len(opened)})")
     if not opened:
         st.info(words["no_incidents"], icon=":material/check_circle:")
     for incident in opened:
-        _incident(gateway, incident, words, language)
+        incident_card(gateway, incident, words, language)
     _movers(found, words, language)
     if closed:
-        st.subheader(f"{words['closed_incidents']} ({len(closed)})")
-        for incident in closed:
-            _incident(gateway, incident, words, language)
+        st.subheader(words["closed_incidents"])
+        for incident in closed[:_CLOSED]:
+            incident_card(gateway, incident, words, language)
 
 
-def _incident(gateway: Gateway, incident: dict[str, Any], words: dict[str, str], language: str) -> None:
-    reason = incident["reason"]
-    name = incident["entity"] if incident["entity_kind"] == "topic" else reason["entity_name"]
-    name = topic_name(name, language) if incident["entity_kind"] == "topic" else name
-    with st.container(border=True):
-        head, state = st.columns([5, 1])
-        head.markdown(f"**{plain(name)}**  \n{words['since']} {when(incident['opened'])} UTC")
-        state.badge(words[incident["severity"]], color=_COLOURS[incident["severity"]])
-        st.markdown(plain(reason["text"].get(language, reason["text"]["en"])))
-        with st.expander(f"{words['stories']} ({len(reason['stories'])})"):
-            for story in reason["stories"][:_SHOWN]:
-                st.markdown(
-                    f"[{plain(story['title'])}]({_link(story['url'])})  \n"
-                    f":gray[{plain(story['source'])} · {when(story['published'])} · {words['negative']} "
-                    f"{story['probability']:.0%}]"
-                )
-                if story["sentence"] and story["sentence"] != story["title"]:
-                    st.markdown(f"> {plain(story['sentence'])}")
-            figures = {key: reason[key] for key in ("observed", "expected", "p_value", "p_share", "score", "baseline")}
-            st.caption(words["figures"])
-            st.json(figures, expanded=False)
-        if incident["state"] == "open":
-            _acknowledge(gateway, incident, words)
+def _counts(found: dict[str, Any], words: Words) -> None:
+    day = found["day"]
+    with st.container(horizontal=True):
+        change = day["stories"] - day["stories_before"]
+        st.metric(words["stories_day"], f"{day['stories']:,}", f"{change:+,}", delta_color="off", border=True)
+        change = day["negative"] - day["before"]
+        st.metric(words["negative_day"], f"{day['negative']:,}", f"{change:+,}", delta_color="inverse", border=True)
+        st.metric(words["articles_in_all"], f"{found['backlog']['articles']:,}", border=True)
+    kinds = " · ".join(f"{words['kind_' + row['source_kind']]} {row['stories']}" for row in found["source_kinds"])
+    if kinds:
+        st.caption(f"{words['against_day_before']} {words['by_kind']}: {kinds}")
 
 
-def _acknowledge(gateway: Gateway, incident: dict[str, Any], words: dict[str, str]) -> None:
-    with st.popover(words["acknowledge"], icon=":material/done:"):
-        reason = st.text_input(words["reason"], key=f"reason-{incident['id']}")
-        if st.button(words["acknowledge"], key=f"acknowledge-{incident['id']}", type="primary"):
-            try:
-                gateway.post(f"/finance/v1/incidents/{incident['id']}/acknowledgement", {"reason": reason})
-                st.success(words["acknowledged"])
-            except HeadwaterError as error:
-                st.error(plain(str(error)))
+def _progress(gateway: Gateway, found: dict[str, Any], words: Words) -> None:
+    """While a history comes in: source by source, and how much of it has been judged."""
+    backlog = found["backlog"]
+    listed = [source for source in gateway.get("/finance/v1/sources") if source["enabled"]]
+    crawling = [s for s in listed if s["health"]["last"] is None or s["health"]["last"]["outcome"] == "running"]
+    first = [s for s in listed if s["health"]["crawls"] <= 1]
+    waiting = backlog["captures"] - backlog["judged"]
+    if waiting > 0:
+        share = backlog["judged"] / max(1, backlog["captures"])
+        st.progress(share, f"{words['reading']}: {backlog['judged']:,} / {backlog['captures']:,}")
+    if crawling and first:
+        done = len(listed) - len(crawling)
+        st.progress(done / len(listed), f"{words['first_crawl']}: {done} / {len(listed)}")
+        marks = {None: ":gray[○", "running": ":orange[◐", "failed": ":red[●", "blocked": ":red[●"}
+        said = []
+        for source in listed:
+            last = source["health"]["last"]
+            mark = marks.get(last["outcome"] if last else None, ":green[●")
+            said.append(f"{mark}] {plain(source['name'])} {source['health']['new_24h'] or ''}")
+        st.markdown(" &nbsp; ".join(said))
 
 
-def _movers(found: dict[str, Any], words: dict[str, str], language: str) -> None:
+def _movers(found: dict[str, Any], words: Words, language: str) -> None:
     st.subheader(words["negative_today"])
     left, right = st.columns(2)
     for column, kind in ((left, "companies"), (right, "topics")):
-        column.markdown(f"**{words[kind]}**")
-        rows = found[kind]
-        if not rows:
-            column.caption(words["nothing_negative"])
-        for row in rows[:_SHOWN]:
-            name = row.get("name") or topic_name(row["entity"], language)
-            change = row["negative"] - row["before"]
-            arrow = f":red[+{change}]" if change > 0 else f":green[{change}]" if change < 0 else ":gray[±0]"
-            column.markdown(f"{plain(name)} &nbsp; **{row['negative']}** / {row['stories']} &nbsp; {arrow}")
-
-
-def _link(url: str) -> str:
-    """An address that cannot end the link early."""
-    return url.replace("(", "%28").replace(")", "%29").replace(" ", "%20") if url.startswith("http") else "#"
+        with column.container(border=True):
+            st.markdown(f"**{words[kind]}**")
+            if not found[kind]:
+                st.caption(words["nothing_negative"])
+            for row in found[kind][:_SHOWN]:
+                name = plain(row.get("name") or topic_name(row["entity"], language))
+                if kind == "companies":
+                    name = f"[{name}](company?company={quote(row['entity'], safe='')}&lang={language})"
+                of = words["of_stories"].format(negative=row["negative"], stories=row["stories"])
+                with st.container(horizontal=True, horizontal_alignment="distribute"):
+                    st.markdown(name, width="content")
+                    st.markdown(f"{of} {change_arrow(row['negative'] - row['before'])}", width="content")

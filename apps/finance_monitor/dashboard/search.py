@@ -1,45 +1,58 @@
-"""Articles by words, sentiment, topic and source."""
+"""Articles by words, company, topic, sentiment, source and language, page by page."""
 
-import tomllib
-from importlib.resources import files
+from typing import Any
 
 import streamlit as st
 
-from finance_monitor.wording import topic_name
-from headwater.dash import Gateway, attempt, when
+from finance_monitor.dashboard.parts import Words, article_lines
+from finance_monitor.wording import topic_keys, topic_name
+from headwater.dash import Gateway, attempt
+
+_PAGE = 25
+_LABELS = ("", "negative", "neutral", "positive", "unsure")
+_LANGUAGES = ("", "en", "zh")
 
 
-@st.cache_data
-def _topics() -> list[str]:
-    return list(tomllib.loads((files("finance_monitor") / "texts" / "topics.toml").read_text(encoding="utf-8")))
-
-
-def draw(gateway: Gateway, words: dict[str, str], language: str) -> None:
+def draw(gateway: Gateway, words: Words, language: str) -> None:
     st.title(words["search"])
-    first, second, third = st.columns([3, 1, 1])
-    text = first.text_input(words["words"])
-    label = second.selectbox(
-        words["sentiment"],
-        ["", "negative", "neutral", "positive"],
-        format_func=lambda name: words[name] if name else words["any"],
-    )
-    topic = third.selectbox(
-        words["topic"], ["", *_topics()], format_func=lambda name: topic_name(name, language) if name else words["any"]
-    )
     with attempt(words["no_gateway"]):
-        found = gateway.get("/finance/v1/articles", text=text, label=label, topic=topic, limit=100)
-        if not found:
-            st.info(words["no_articles"])
+        query = _query(gateway, words, language)
+        if st.session_state.get("search-query") != query:
+            st.session_state.update({"search-query": query, "search-pages": [_page(gateway, query, {})]})
+        pages: list[dict[str, Any]] = st.session_state["search-pages"]
+        found = [row for page in pages for row in page["articles"]]
+        following = pages[-1]["next"]
+        if not found and following is None:
+            st.info(words["no_articles"], icon=":material/search_off:")
             return
-        rows = [
-            {
-                words["published"]: when(row["published"]),
-                words["title"]: row["title"],
-                words["sentiment"]: words[row["label"] or "unsure"],
-                words["source"]: row["source_id"],
-                words["address"]: row["url"],
-            }
-            for row in found
-        ]
-        column = st.column_config.LinkColumn(display_text="↗", width=40)
-        st.dataframe(rows, hide_index=True, height=560, column_config={words["address"]: column})
+        article_lines(found, words)
+        if following is None:
+            st.caption(words["that_is_all"].format(count=len(found)))
+        elif st.button(words["further"], icon=":material/expand_more:"):
+            pages.append(_page(gateway, query, following))
+            st.rerun()
+
+
+def _query(gateway: Gateway, words: Words, language: str) -> dict[str, Any]:
+    companies = {row["entity"]: row["name"] for row in gateway.get("/finance/v1/companies", days=90, silent="true")}
+    sources = {row["id"]: row["name"] for row in gateway.get("/finance/v1/sources")}
+
+    def choice(place: Any, label: str, options: Any, name: Any) -> Any:
+        return place.selectbox(words[label], options, format_func=lambda one: name(one) if one else words["any"])
+
+    left, right = st.columns([2, 1])
+    text = left.text_input(words["words"], placeholder=words["words_example"], icon=":material/search:")
+    company = choice(right, "company", ["", *companies], companies.__getitem__)
+    places = st.columns(4)
+    return {
+        "text": text.strip(),
+        "company": company,
+        "topic": choice(places[0], "topic", ["", *topic_keys()], lambda topic: topic_name(topic, language)),
+        "label": choice(places[1], "sentiment", _LABELS, words.__getitem__),
+        "source": choice(places[2], "source", ["", *sources], sources.__getitem__),
+        "language": choice(places[3], "language", _LANGUAGES, lambda code: words[f"language_{code}"]),
+    }
+
+
+def _page(gateway: Gateway, query: dict[str, Any], after: dict[str, str]) -> Any:
+    return gateway.get("/finance/v1/articles", **query, **after, limit=_PAGE)

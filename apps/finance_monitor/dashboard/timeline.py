@@ -1,88 +1,80 @@
-"""The history of a company or topic: counts, stories, incidents."""
+"""The history of a company, a topic or everything: counts, stories, incidents."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import streamlit as st
 
-from finance_monitor.wording import topic_name
+from finance_monitor.dashboard.parts import (
+    Words,
+    company_choice,
+    incident_card,
+    judged,
+    show_figure,
+    timeline_figure,
+    titled,
+)
+from finance_monitor.wording import topic_keys, topic_name
 from headwater.dash import Gateway, attempt, plain, when
 
-_COLOURS = {"negative": "#c0392b", "positive": "#0f6b5c", "neutral": "#95a5a6", "": "#bdc3c7"}
+_KINDS = ("company", "topic", "all")
+_SOURCE_KINDS = ("", "news", "comment", "filing")
+_DAYS = (3, 7, 14, 30, 60, 90)
+_SHOWN = 40
 
 
-def draw(gateway: Gateway, words: dict[str, str], language: str) -> None:
+def draw(gateway: Gateway, words: Words, language: str) -> None:
     st.title(words["timeline"])
     with attempt(words["no_gateway"]):
-        companies = gateway.get("/finance/v1/companies")
+        companies = gateway.get("/finance/v1/companies", days=90)
         if not companies:
-            st.info(words["no_articles"])
+            st.info(words["nothing_yet"], icon=":material/rss_feed:")
             return
-        names = {row["entity"]: f"{row['name']} ({row['stories']})" for row in companies}
-        left, middle, right = st.columns([3, 1, 1])
-        start = st.query_params.get("company", companies[0]["entity"])
-        options = list(names)
-        chosen = left.selectbox(
-            words["company"], options, index=options.index(start) if start in options else 0, format_func=names.get
-        )
-        days = middle.select_slider(words["days"], [7, 14, 30, 60, 90], 60)
-        window = right.segmented_control(words["window"], ["day", "hour"], format_func=words.get, default="day")
-        since = datetime.now(UTC) - timedelta(days=days)
-        width = 3600 if window == "hour" else 86_400
+        kind, entity = _entity(companies, words, language)
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            days = st.segmented_control(words["days"], _DAYS, default=60, key="timeline-days") or 60
+            window = st.segmented_control(
+                words["window"], ["day", "hour"], format_func=words.__getitem__, default="day", key="timeline-window"
+            )
+            source_kind = st.selectbox(
+                words["source_kind"],
+                _SOURCE_KINDS,
+                format_func=lambda name: words[f"kind_{name}"] if name else words["any"],
+                width=180,
+            )
         found = gateway.get(
-            "/finance/v1/trends", entity_kind="company", entity=chosen, since=since.isoformat(), width=width
+            "/finance/v1/trends",
+            entity_kind=kind,
+            entity=entity,
+            since=(datetime.now(UTC) - timedelta(days=days)).isoformat(),
+            width=3_600 if window == "hour" else 86_400,
+            source_kind=source_kind,
         )
-        st.plotly_chart(_figure(found, words), width="stretch", config={"displayModeBar": False})
-        _stories(found["stories"], words)
-        for incident in found["incidents"]:
-            span = f"{when(incident['opened'])} – {when(incident['closed']) or '…'}"
-            text = plain(incident["reason"]["text"].get(language, ""))
-            st.markdown(f"**{words[incident['severity']]}** · {span}  \n{text}")
-        st.caption(", ".join(topic_name(t, language) for i in found["incidents"] for t in i["reason"]["topics"][:8]))
+        show_figure(timeline_figure(found, words), "timeline")
+        st.caption(words["timeline_hint"])
+        _below(gateway, found, words, language)
 
 
-def _figure(found: dict[str, Any], words: dict[str, str]) -> Any:
-    import plotly.graph_objects as go
-
-    starts = [row["start"] for row in found["series"]]
-    figure = go.Figure()
-    negative = [row["negative"] for row in found["series"]]
-    rest = [row["stories"] - row["negative"] for row in found["series"]]
-    figure.add_bar(x=starts, y=negative, name=words["negative"], marker_color=_COLOURS["negative"])
-    figure.add_bar(x=starts, y=rest, name=words["all_stories"], marker_color="#c8d6d2")
-    for incident in found["incidents"]:
-        figure.add_vrect(
-            x0=incident["opened"],
-            x1=incident["closed"] or incident["updated"],
-            fillcolor="#c0392b",
-            opacity=0.12,
-            line_width=0,
-        )
-    figure.update_layout(
-        barmode="stack",
-        height=320,
-        margin={"l": 10, "r": 10, "t": 10, "b": 10},
-        legend={"orientation": "h", "y": 1.08},
-        yaxis={"title": words["stories"], "rangemode": "tozero"},
-        bargap=0.15,
+def _entity(companies: list[dict[str, Any]], words: Words, language: str) -> tuple[str, str]:
+    left, right = st.columns([2, 3], vertical_alignment="bottom")
+    kind = left.segmented_control(
+        words["entity"], _KINDS, format_func=lambda name: words[f"entity_{name}"], default="company", key="entity-kind"
     )
-    return figure
+    if kind == "topic":
+        name = right.selectbox(words["topic"], topic_keys(), format_func=lambda t: topic_name(t, language))
+        return "topic", str(name)
+    if kind == "all":
+        return "all", "all"
+    return "company", company_choice(companies, words, "timeline-company", own=right)
 
 
-def _stories(stories: list[dict[str, Any]], words: dict[str, str]) -> None:
-    if not stories:
+def _below(gateway: Gateway, found: dict[str, Any], words: Words, language: str) -> None:
+    for incident in found["incidents"]:
+        incident_card(gateway, incident, words, language)
+    if not found["stories"]:
         st.info(words["no_articles"])
         return
-    rows = [
-        {
-            words["published"]: when(row["moment"]),
-            words["title"]: row["title"],
-            words["sentiment"]: words[row["label"] or "unsure"],
-            words["source"]: row["source_id"],
-            words["address"]: row["url"],
-        }
-        for row in stories[:100]
-    ]
-    st.dataframe(
-        rows, hide_index=True, column_config={words["address"]: st.column_config.LinkColumn(display_text="↗", width=40)}
-    )
+    st.subheader(words["latest_stories"])
+    for row in found["stories"][:_SHOWN]:
+        about = f"{plain(row['source_id'])} · {when(row['moment'])} · {judged(words, row['label'])}"
+        st.markdown(f"{titled(row['title'], row['url'])}  \n:small[{about}]")
