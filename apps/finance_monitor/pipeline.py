@@ -71,6 +71,7 @@ class Pipeline:
         self._alert_age = alert_age
         self._settings = settings or surges.Settings()
         self._rhythm: tuple[int, surges.Rhythm] = (-1, surges.Rhythm())
+        self._kept_day = -1
         self._clock = _START
         self._index = StoryIndex(STORY_DAYS)
         self._recover()
@@ -92,7 +93,10 @@ class Pipeline:
                     applied = Applied(entry["sequence"], changes=self._tick(connection, entry["moment"]))
                 else:
                     applied = self._capture(connection, entry)
-                values = {"sequence": entry["sequence"], "moment": self._clock}
+                values: dict[str, Any] = {"sequence": entry["sequence"], "moment": self._clock}
+                if self._rhythm[0] != self._kept_day:
+                    values["rhythm"] = [self._rhythm[0], self._rhythm[1].hours]
+                    self._kept_day = self._rhythm[0]
                 if done is None:
                     connection.execute(progress.insert().values(name=NAME, **values))
                 else:
@@ -106,6 +110,8 @@ class Pipeline:
         with self._engine.connect() as connection:
             row = connection.execute(sa.select(progress).where(progress.c.name == NAME)).first()
             self._clock = row.moment if row is not None and row.moment else _START
+            day, hours = row.rhythm if row is not None and row.rhythm else (-1, surges.Rhythm().hours)
+            self._rhythm, self._kept_day = (day, surges.Rhythm(tuple(hours))), day
             self._index = StoryIndex(STORY_DAYS)
             query = (
                 sa.select(fingerprints, articles.c.story_id, articles.c.language)
@@ -126,7 +132,7 @@ class Pipeline:
         found = identify(connection, capture, capture["page"], entry["moment"])
         if found is None or found.state == "known":
             return Applied(entry["sequence"], found.article.id if found else "", "known" if found else "empty")
-        scored = self._score(found.article)
+        scored = self._score(connection, found.article)
         self._store(connection, found, scored, entry["capture_id"])
         # Dates of old articles must not turn the clock back, and one that was just found counts as of now.
         self._clock = max(self._clock, found.article.published)
@@ -139,15 +145,17 @@ class Pipeline:
         ]
         return Applied(entry["sequence"], found.article.id, found.state, tuple(changes))
 
-    def _score(self, article: Article) -> Scored:
+    def _score(self, connection: sa.Connection, article: Article) -> Scored:
         found = self._gazetteer.mentions(article.title, article.text, article.published)
         reading = self._models.read(article.title, article.text, found, article.language)
         companies = frozenset(mention.company_id for mention in found if mention.relevance >= 25)
         vector = self._models.vector(article.title, article.text, article.language)
-        place = self._index.place(
-            article.id, article.title, article.text, vector, companies, article.published, article.language
-        )
+        # Before, so that the index holds what `_recover` would restore, and the article itself whatever its date.
         self._index.forget(self._clock - timedelta(days=2 * STORY_DAYS))
+        former = connection.scalar(sa.select(articles.c.story_id).where(articles.c.id == article.id)) or ""
+        place = self._index.place(
+            article.id, article.title, article.text, vector, companies, article.published, article.language, former
+        )
         return Scored(article, place, reading.companies, reading.overall, reading.topics, reading.models)
 
     def _store(self, connection: sa.Connection, found: Identified, scored: Scored, capture_id: int) -> None:

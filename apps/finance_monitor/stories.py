@@ -85,13 +85,16 @@ class StoryIndex:
         companies: frozenset[str],
         published: datetime,
         language: str,
+        former: str = "",
     ) -> StoryPlace:
         """The story of an article, which is taken in. `vector`: unit [dimension] of title and lead.
 
-        An article that comes again (a correction) is judged anew in place of its former self and stays in its story.
+        An article that comes again (a correction) is judged anew in place of its former self and stays in its story:
+        `former`, where the index has forgotten it.
         """
+        vector = np.float16(vector).astype(np.float32)  # what `restore` gives: a restart must change nothing
         member = _member(article_id, title, text, vector, companies, published, language)
-        former = self._remove(article_id)
+        former = self._remove(article_id) or former
         candidates = self._candidates(member)
         stories: dict[str, list[tuple[float, float, _Member]]] = {}
         for other in candidates:
@@ -101,7 +104,7 @@ class StoryIndex:
             stories.setdefault(other.story_id, []).append((score, max(jaccard, _from_cosine(cosine)), other))
         best_story, best = "", 0.0
         for story_id, pairs in stories.items():
-            members = self._stories[story_id][-_MEMBERS:]
+            members = sorted(self._stories[story_id], key=lambda m: (m.published, m.article_id))[-_MEMBERS:]
             known = {other.article_id: score for score, _, other in pairs}
             scores = [known[m.article_id] if m.article_id in known else self._compare(member, m) for m in members]
             strength = (max([*scores, *known.values()]) + sum(scores) / len(scores)) / 2
@@ -136,7 +139,7 @@ class StoryIndex:
                 story_id,
                 published,
                 np.frombuffer(data[:head], np.uint32),
-                vector / max(1e-9, float(np.linalg.norm(vector))),
+                vector,
                 frozenset(filter(None, companies.split("\x1f"))),
                 frozenset(filter(None, numbers.split("\x1f"))),
                 language,

@@ -86,6 +86,8 @@ progress = sa.Table(
     sa.Column("name", sa.String(32), primary_key=True),
     sa.Column("sequence", sa.Integer, nullable=False),
     sa.Column("moment", Moment),
+    # the rhythm that was fitted last, [day, hours]: one that a restart fitted anew would know of later news
+    sa.Column("rhythm", sa.JSON),
 )
 
 articles = sa.Table(

@@ -179,6 +179,18 @@ def test_what_is_not_known_yet_moves_nothing(desk: Desk) -> None:
     assert "canary" not in "".join(after.alerts)
 
 
+def test_an_old_article_is_taken_in_after_newer_ones_and_its_correction_stays_in_its_story(desk: Desk) -> None:
+    desk.publish(1, "Orwell Air opens a route")
+    desk.run(NOON)
+    long_ago = NOON - timedelta(days=20)
+    desk.publish(2, "Halden Group recall widens", at=long_ago)
+    assert "new" in [applied.state for applied in desk.run(NOON + HOUR)]
+    before = {row["id"]: row["story_id"] for row in desk.rows(articles)}
+    desk.publish(2, "Halden Group recall widens", "Corrected: two valves.", at=long_ago)
+    assert "revised" in [applied.state for applied in desk.run(NOON + 2 * HOUR)]
+    assert {row["id"]: row["story_id"] for row in desk.rows(articles)} == before
+
+
 def test_old_incidents_in_the_history_of_a_new_source_are_not_told(desk: Desk) -> None:
     surge(desk, NOON - timedelta(days=20))
     desk.pipeline._alert_age = timedelta(days=3)
