@@ -39,6 +39,7 @@ soak: $(TEST_STAMP) ## run a property test at full size: NAME=index [N=10000]
 
 starters: $(APP_STAMP) ## tune the adapters under apps/*/starter again from their recipes
 	$(BIN)/headwater support train-starter
+	$(BIN)/headwater finance train-starter --output build/finance
 
 prerequisites:
 	@docker/prerequisites.sh "$(PYTHON)"

@@ -1,4 +1,4 @@
-"""`headwater finance`: prepare, crawl, work, score, replay, alerts."""
+"""`headwater finance`: prepare, crawl, work, score, replay, alerts, import-companies, retention, train-starter."""
 
 import json
 from datetime import datetime
@@ -238,6 +238,23 @@ def import_companies_command(path: Path, exchange: str, country: str) -> None:
     merged = merge(old, report.companies)
     write_gazetteer(target, merged)
     click.echo(f"{len(merged) - len(old)} of {len(report.companies)} companies are new; {len(merged)} in {target}")
+
+
+@finance.command()
+@click.option("--days", type=click.IntRange(1), required=True, help="keep names and reasons of the last DAYS days")
+@click.option("--site", default=None, help="only this site's rows; without it those of all sites")
+def retention(days: int, site: str | None) -> None:
+    """Take names and reasons out of old acknowledgements, corrections and silences; what was decided stays. The
+    scheduler does so each night, with 365 days.
+
+    \b
+    Example:
+      headwater finance retention --days 365
+    """
+    from finance_monitor.privacy import retention as run_retention
+
+    count = run_retention(_context().engine("finance"), site, days)
+    click.echo(f"names taken out of {count} rows ({f'site {site}' if site else 'all sites'})")
 
 
 @finance.command("train-starter")

@@ -5,7 +5,7 @@ import functools
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -337,14 +337,6 @@ def _relevance(own: Sequence[_Found], order: int, role: str, title: int, whole: 
     score = start + 4 * min(4, len(own) - 1) - 3 * min(5, order)
     limit = {"listed": 25, "source": 20}.get(role, 100)
     return max(1, min(limit, score + (4 if order == 0 else 0)))
-
-
-@dataclass(frozen=True)
-class ImportReport:
-    """What an exchange list gave, and the rows that were left out with why."""
-
-    companies: list[Company]
-    problems: list[str] = field(default_factory=list)
 
 
 def target_sentence(whole: str, mention: Mention, limit: int = 400) -> str:

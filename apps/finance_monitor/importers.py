@@ -2,11 +2,12 @@
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from finance_monitor.companies import Company, ImportReport
+from finance_monitor.companies import Company
 from headwater.data import RowProblem
 from headwater.data.rows import columns_of, stream_rows
 from headwater.errors import HeadwaterError, NotFound
@@ -50,6 +51,14 @@ _COLUMNS: dict[str, tuple[str, ...]] = {
 _REQUIRED = ("ticker", "name")
 # Words that an alias must not consist of.
 _LEAST_ALIAS = 3
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What an exchange list gave, and the rows that were left out with why."""
+
+    companies: list[Company]
+    problems: list[str] = field(default_factory=list)
 
 
 def import_companies(path: Path, exchange: str = "", country: str = "") -> ImportReport:
@@ -142,15 +151,3 @@ def merge(old: Iterable[Company], new: Iterable[Company]) -> list[Company]:
     rows = list(old)
     known = {company.id for company in rows}
     return rows + [company for company in new if company.id not in known]
-
-
-def resolver(companies: Iterable[Company]) -> Callable[[str], list[str]]:
-    """A function from a ticker or name to the ids of the companies that have it, for lists that people write."""
-    from finance_monitor.companies import fold
-
-    places: dict[str, set[str]] = {}
-    for company in companies:
-        for name in (company.id, company.ticker, company.name, *company.aliases):
-            if name:
-                places.setdefault(fold(name), set()).add(company.id)
-    return lambda word: sorted(places.get(fold(word.strip()), ()))

@@ -8,7 +8,9 @@ from headwater.storage.schedules import ScheduledJob
 
 
 def schedule(settings: Settings) -> Sequence[ScheduledJob]:
-    """The resident worker: started when it is not running, so that it comes back after a crash."""
-    if not sources_path(settings).exists():
-        return []  # nothing to watch yet
-    return [ScheduledJob("finance-work", "finance", ("finance", "work"), every_seconds=15)]
+    """The resident worker, started when it is not running, so that it comes back after a crash; and each night the end
+    of keeping names."""
+    jobs = [ScheduledJob("finance-retention", "finance", ("finance", "retention", "--days", "365"), cron="45 2 * * *")]
+    if sources_path(settings).exists():  # else there is nothing to watch yet
+        jobs.append(ScheduledJob("finance-work", "finance", ("finance", "work"), every_seconds=15))
+    return jobs

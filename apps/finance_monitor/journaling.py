@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from finance_monitor.tables import captures, journal
 
 TICK = timedelta(minutes=5)
+_LATE = 10_000
 
 
 def take_up(engine: sa.Engine, moment: datetime, limit: int = 2_000) -> int:
@@ -17,11 +18,14 @@ def take_up(engine: sa.Engine, moment: datetime, limit: int = 2_000) -> int:
     """
     with engine.begin() as connection:
         last = connection.execute(sa.select(journal.c.moment).order_by(journal.c.sequence.desc()).limit(1)).scalar()
-        last = max(last, moment - timedelta(days=1)) if last is not None else None
         moment = max(moment, last) if last is not None else moment
+        # Ids are given when a crawl's transaction begins, so that a few may become visible late; older ones are done.
+        newest = connection.scalar(sa.select(sa.func.max(journal.c.capture_id))) or 0
+        recent = newest - _LATE
+        entered = sa.select(journal.c.capture_id).where(journal.c.capture_id > recent)
         query = (
             sa.select(captures.c.id, captures.c.entry, captures.c.page, captures.c.fetched_at)
-            .where(captures.c.id.not_in(sa.select(journal.c.capture_id).where(journal.c.capture_id.is_not(None))))
+            .where(captures.c.id > recent, captures.c.id.not_in(entered))
             .order_by(captures.c.id)
             .limit(limit)
         )

@@ -21,7 +21,16 @@ from finance_monitor.crawling.record import plain_values
 from finance_monitor.models import Models
 from finance_monitor.pages import read_page
 from finance_monitor.pipeline import Pipeline
-from finance_monitor.tables import alerts, captures, channels, journal, subscriptions
+from finance_monitor.tables import (
+    acknowledgements,
+    alerts,
+    captures,
+    channels,
+    journal,
+    silences,
+    subscriptions,
+    watchlists,
+)
 from headwater.progress import Progress, Step, silent
 from headwater.settings import Settings
 from headwater.storage.blobs import Blobs
@@ -71,7 +80,7 @@ def replay(
             previous = entry["moment"]
             if entry["capture_id"] is not None:
                 _copy_capture(engine, copy, blobs, entry["capture_id"])
-            pipeline.apply(entry)
+            pipeline.advance(entry)
             progress(Step(number + 1, len(entries), f"{entry['moment']:%Y-%m-%d %H:%M}"))
         lines = alert_lines(copy, start)
         copy.dispose()
@@ -104,7 +113,7 @@ def _journal(engine: sa.Engine, end: datetime | None) -> list[dict[str, Any]]:
 
 def _copy_rules(engine: sa.Engine, copy: sa.Engine) -> None:
     with engine.connect() as source, copy.begin() as target:
-        for table in (channels, subscriptions):
+        for table in (channels, subscriptions, watchlists, silences, acknowledgements):
             rows = [dict(row._mapping) for row in source.execute(sa.select(table))]
             if rows:
                 target.execute(table.insert(), rows)
@@ -115,7 +124,9 @@ def _copy_capture(engine: sa.Engine, copy: sa.Engine, blobs: Blobs, capture_id: 
     with engine.connect() as connection:
         row = connection.execute(sa.select(captures).where(captures.c.id == capture_id)).one()
     values = dict(row._mapping)
-    if values["page_blob"]:
+    # What could not be read within its time would hold up the replay as well.
+    unread = ((values["page"] or {}).get("method") or "").startswith(("unreadable", "refused"))
+    if values["page_blob"] and not unread:
         source = values["source"]
         page = read_page(
             blobs.get(values["page_blob"]),

@@ -90,6 +90,17 @@ progress = sa.Table(
     sa.Column("rhythm", sa.JSON),
 )
 
+# Entries that no attempt could judge, with why; the capture is there, and a later version may judge it in a replay.
+unjudged = sa.Table(
+    "unjudged",
+    metadata,
+    sa.Column("sequence", sa.Integer, primary_key=True),
+    sa.Column("capture_id", sa.Integer),
+    sa.Column("moment", Moment, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Index("unjudged_by_capture", "capture_id"),
+)
+
 articles = sa.Table(
     "articles",
     metadata,

@@ -1,5 +1,6 @@
 """The resident worker: crawls what is due, takes up what came, judges it, and sends what was raised."""
 
+import json
 import logging
 import os
 import secrets
@@ -9,19 +10,21 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import sqlalchemy as sa
 
 from finance_monitor import digests, outbox
 from finance_monitor.companies import Gazetteer, read_gazetteer
-from finance_monitor.crawling import CrawlOutcome, crawl_all
+from finance_monitor.crawling import CrawlOutcome, crawl_source
 from finance_monitor.domain import Source
 from finance_monitor.journaling import take_up
 from finance_monitor.models import Models
+from finance_monitor.outbox import Delivered
 from finance_monitor.pipeline import Applied, Pipeline, pending
 from finance_monitor.sources import due_sources, load_sources, sources_path
 from finance_monitor.tables import crawls
-from headwater.errors import Conflict, HeadwaterError, NotFound
+from headwater.errors import Conflict, HeadwaterError, NotFound, Unavailable
 from headwater.settings import Settings
 from headwater.storage import leases
 from headwater.storage.columns import now
@@ -31,6 +34,7 @@ LEASE = "finance-work"
 _LEASE_SECONDS = 30.0
 _IDLE_SECONDS = 0.5
 _LOOK_SECONDS = 5.0
+_TROUBLE_SECONDS = 2.0
 _BATCH = 50
 _PARALLEL = 2
 # A source that hangs must not keep the others' news back.
@@ -66,10 +70,15 @@ class Worker:
         self._models = models
         self._pipeline: Pipeline | None = None
         self._gazetteer_stamp = 0.0
-        self._crawls: dict[str, Future[list[CrawlOutcome]]] = {}
+        self._term = 0
+        self._sources: list[Source] = []
+        self._crawls: dict[str, tuple[str, Future[CrawlOutcome]]] = {}  # source → its host, its crawl
         self._first: set[str] = set()
         self._began = time.monotonic()
         self._crawler = ThreadPoolExecutor(_PARALLEL, thread_name_prefix="crawl")
+        # A receiver that hangs must not keep the next article from being judged.
+        self._sender = ThreadPoolExecutor(1, thread_name_prefix="send")
+        self._sending: Future[Delivered] | None = None
         self._looked = 0.0
 
     def run(self, note: Callable[[str], None] = _log.info) -> None:
@@ -77,33 +86,45 @@ class Worker:
         note("waiting for the lease")
         while not self.stopping.is_set():
             try:
-                if leases.acquire(self._house, LEASE, self._holder, _LEASE_SECONDS) is None:
-                    self._pipeline = None
+                if not self._hold():
                     self.stopping.wait(_LEASE_SECONDS / 6)
                     continue
                 busy = self.turn(note)
-            except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
-                _log.error("database unavailable, trying again: %s", error)
+            except (sa.exc.OperationalError, sa.exc.InterfaceError, OSError, Unavailable) as error:
+                _log.error("%s; trying again", f"{type(error).__name__}: {error}".splitlines()[0])
+                self.stopping.wait(_TROUBLE_SECONDS)
                 busy = False
             if not busy:
                 self.stopping.wait(_IDLE_SECONDS)
-        leases.release(self._house, LEASE, self._holder)
-        self._crawler.shutdown(wait=False, cancel_futures=True)
+        self._close(wait=False)
 
     def run_until_idle(self, note: Callable[[str], None] = _log.info) -> None:
         """Work until nothing is left: every crawl that is due has ended, and all that came is judged and sent."""
-        if leases.acquire(self._house, LEASE, self._holder, _LEASE_SECONDS) is None:
-            require_lease(self._house)
         try:
             while not self.stopping.is_set():
-                leases.acquire(self._house, LEASE, self._holder, _LEASE_SECONDS)
-                if not self.turn(note) and not self._crawls and not self._due():
+                if not self._hold():
+                    require_lease(self._house)
+                if not self.turn(note) and not self._crawls and not self._due() and not self._sent(wait=True):
                     return
                 if self._crawls:
                     self.stopping.wait(0.1)
         finally:
-            leases.release(self._house, LEASE, self._holder)
-            self._crawler.shutdown(wait=True, cancel_futures=True)
+            self._close(wait=True)
+
+    def _hold(self) -> bool:
+        """Take or renew the lease. After a gap another worker may have judged: memory is read anew then."""
+        lease = leases.acquire(self._house, LEASE, self._holder, _LEASE_SECONDS)
+        term = lease.term if lease is not None else 0
+        if term != self._term:
+            self._pipeline = None
+        self._term = term
+        return lease is not None
+
+    def _close(self, *, wait: bool) -> None:
+        # What is being sent is waited for: broken off, nobody would know whether it had arrived.
+        self._sender.shutdown(wait=True)
+        leases.release(self._house, LEASE, self._holder)
+        self._crawler.shutdown(wait=wait, cancel_futures=True)
 
     def turn(self, note: Callable[[str], None] = _log.info) -> bool:
         """One turn: whether anything was done."""
@@ -119,8 +140,20 @@ class Worker:
                 note(f"incident {incident} {change}")
         with self.engine.begin() as connection:
             digests.queue_due(connection, now())
-        sent = outbox.deliver(self.engine, outbox.installation(self.settings, self._dashboard()))
-        return bool(took or applied or sent.counts)
+        sent = self._sent()
+        return bool(took or applied or sent)
+
+    def _sent(self, *, wait: bool = False) -> bool:
+        """Whether a delivery has ended and sent something; the next one is under way then."""
+        if self._sending is not None:
+            if not self._sending.done() and not wait:
+                return False
+            counts, self._sending = self._sending.result().counts, None
+            if counts:
+                return True
+        place = outbox.installation(self.settings, dashboard_address(self.settings))
+        self._sending = self._sender.submit(outbox.deliver, self.engine, place)
+        return False
 
     def _open_pipeline(self) -> Pipeline:
         path = gazetteer_path(self.settings)
@@ -132,7 +165,7 @@ class Worker:
         return self._pipeline
 
     def _start_crawls(self, note: Callable[[str], None]) -> None:
-        for source_id, crawl in list(self._crawls.items()):
+        for source_id, (_, crawl) in list(self._crawls.items()):
             if crawl.done():
                 del self._crawls[source_id]
                 self._first.discard(source_id)
@@ -144,14 +177,18 @@ class Worker:
         due = [source for source in self._due() if source.id not in self._crawls]
         known = self._crawled([source.id for source in due])
 
-        def said(outcome: CrawlOutcome) -> None:
+        def crawl(source: Source) -> CrawlOutcome:
+            outcome = crawl_source(self.settings, source)
             pages = f"{outcome.figures.get('new', 0)} new"
             note(f"{outcome.source_id}: {outcome.outcome}, {pages}{', ' if outcome.reason else ''}{outcome.reason}")
+            return outcome
 
+        self._first |= {source.id for source in due if source.id not in known}
         for source in due:
-            if source.id not in known:
-                self._first.add(source.id)
-            self._crawls[source.id] = self._crawler.submit(crawl_all, self.settings, [source], parallel=1, done=said)
+            host = urlsplit(source.url).hostname or ""
+            # One crawl at a time for each host, except where the source says that it needs no sparing.
+            if source.delay == 0 or all(host != other for other, _ in self._crawls.values()):
+                self._crawls[source.id] = (host, self._crawler.submit(crawl, source))
 
     def _crawled(self, ids: list[str]) -> set[str]:
         """Those that were crawled before."""
@@ -160,22 +197,28 @@ class Worker:
             return set(connection.scalars(query.distinct()))
 
     def _due(self) -> list[Source]:
+        """The sources whose time has come. While their file has a mistake in it, the former ones go on."""
         try:
-            sources = load_sources(sources_path(self.settings))
+            self._sources = load_sources(sources_path(self.settings))
         except NotFound:
-            return []
+            self._sources = []
         except HeadwaterError as error:
-            _log.error("the sources cannot be read: %s", error)
-            return []
-        return due_sources(self.engine, sources, now())
+            _log.error("the sources cannot be read, the former ones go on: %s", error)
+        return due_sources(self.engine, self._sources, now())
 
-    def _dashboard(self) -> str:
-        return f"http://{self.settings.host}:{self.settings.finance_dashboard_port}"
+
+def dashboard_address(settings: Settings) -> str:
+    """Where the dashboard is: the running one's address, else that of the settings."""
+    try:
+        running = json.loads((settings.home / "run.json").read_text(encoding="utf-8"))
+        return str(running["dashboards"]["finance"]["url"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"http://{settings.host}:{settings.finance_dashboard_port}"
 
 
 def apply_pending(engine: sa.Engine, pipeline: Pipeline, limit: int) -> list[Applied]:
     """Apply up to `limit` journal entries in order."""
-    return [pipeline.apply(entry) for entry in pending(engine, limit)]
+    return [pipeline.advance(entry) for entry in pending(engine, limit)]
 
 
 def require_lease(engine: sa.Engine) -> None:

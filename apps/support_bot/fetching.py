@@ -6,7 +6,6 @@ Every address is resolved first and refused when it is not public; the connectio
 
 import asyncio
 import gzip
-import ipaddress
 import re
 import socket
 import zlib
@@ -16,6 +15,7 @@ from xml.etree.ElementTree import Element  # only the type; parsing is defused
 
 import httpx
 
+from headwater.addresses import is_public
 from headwater.errors import HeadwaterError, TooLarge, Unavailable, Unsupported
 
 _REDIRECTS = 5
@@ -25,9 +25,6 @@ _TOTAL_SECONDS = 60.0
 _SITEMAPS = 50
 _SITEMAP_PAGES = 2_000
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
-# The only part of IPv6 that is given out for the internet; 64:ff9b::/96 leads from there to IPv4 (NAT64, RFC 6052).
-_GLOBAL_IPV6 = ipaddress.ip_network("2000::/3")
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 # What httpx unpacks bit by bit, so that the limit on bytes holds for what comes out.
 _ENCODINGS = ("", "identity", "gzip", "deflate")
 _TYPES = {
@@ -155,24 +152,12 @@ def check_address(url: str, allow_private: bool = False) -> str:
     except (OSError, ValueError) as error:
         raise Unavailable(f"{parts.hostname} cannot be resolved: {error}") from error
     for address in found:
-        if not allow_private and not _is_public(address):
+        if not allow_private and not is_public(address):
             raise HeadwaterError(
                 f"{parts.hostname} is the private address {address}, which is refused; "
                 "for an intranet of your own set HEADWATER_ALLOW_PRIVATE_URLS=true"
             )
     return found[0]  # the system sorts them by what it can reach
-
-
-def _is_public(address: str) -> bool:
-    ip = ipaddress.ip_address(address.split("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo or (None, None))[1]
-        if ip in _NAT64:
-            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        if inner is None:
-            return ip in _GLOBAL_IPV6 and ip.is_global
-        ip = inner
-    return ip.is_global and not ip.is_multicast
 
 
 def _request(url: str, address: str, max_bytes: int) -> tuple[int, dict[str, str], bytes]:

@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -46,7 +47,7 @@ APPS = {
     "finance": AppParts(
         "finance_monitor",
         "finance_dashboard_port",
-        "headwater finance alerts --limit 5",
+        "{headwater} finance alerts --limit 5",
         "finance_monitor.setup",
     ),
 }
@@ -201,8 +202,14 @@ def _print_addresses(settings: Settings, apps: list[str], ports: dict[str, Port]
         click.echo(f"  {app + ' dashboard':18s} http://{settings.host}:{ports[app].number}")
     click.echo("\nTry it:")
     for app in apps:
-        click.echo("  " + APPS[app].example.format(gateway=gateway))
+        click.echo("  " + APPS[app].example.format(gateway=gateway, headwater=_own_command()))
     click.echo("\nctrl-C stops everything.")
+
+
+def _own_command() -> str:
+    """How `headwater` is called from here: a virtual environment that is not active needs its folder."""
+    own = Path(sys.executable).parent / "headwater"
+    return "headwater" if shutil.which("headwater") or not own.exists() else os.path.relpath(own)
 
 
 def _refuse_second_start(run_file: Path) -> None:

@@ -14,6 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 import httpx
 
 from finance_monitor.channels.message import SENT, Outcome
+from headwater.addresses import is_public
 from headwater.errors import HeadwaterError
 
 # No message is worth more: connection, each pause, and everything together.
@@ -23,9 +24,6 @@ TOTAL_SECONDS = 20.0
 _ANSWER_BYTES = 65_536
 _LONGEST_PAUSE = 86_400.0
 _AGENT = "Headwater/0.1 (finance monitor)"
-# The only part of IPv6 that is given out for the internet; 64:ff9b::/96 leads from there to IPv4 (RFC 6052).
-_GLOBAL_IPV6 = ipaddress.ip_network("2000::/3")
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 @dataclass(frozen=True)
@@ -174,24 +172,12 @@ def _resolve(parts: SplitResult, *, allow_private: bool, loopback: bool) -> str:
         if loopback:
             if not ipaddress.ip_address(address.split("%")[0]).is_loopback:
                 raise HeadwaterError(f"{parts.hostname} is not this machine; an inbox is at a loopback address")
-        elif not allow_private and not _is_public(address):
+        elif not allow_private and not is_public(address):
             raise HeadwaterError(
                 f"{parts.hostname} is the private address {address}, which is refused; "
                 "for an intranet of your own set HEADWATER_ALLOW_PRIVATE_URLS=true"
             )
     return found[0]
-
-
-def _is_public(address: str) -> bool:
-    ip = ipaddress.ip_address(address.split("%")[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo or (None, None))[1]
-        if ip in _NAT64:
-            inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
-        if inner is None:
-            return ip in _GLOBAL_IPV6 and ip.is_global
-        ip = inner
-    return ip.is_global and not ip.is_multicast
 
 
 def _retry_after(value: str) -> float | None:

@@ -14,8 +14,9 @@ from scrapy.exceptions import IgnoreRequest
 from scrapy.http import Response
 from scrapy.http.request import NO_CALLBACK
 
-from finance_monitor.crawling.addresses import is_private, is_public
+from finance_monitor.crawling.addresses import is_private
 from finance_monitor.crawling.reasons import explain
+from headwater.addresses import is_public
 from headwater.storage.columns import now
 
 AGENT = "headwater"

@@ -19,7 +19,7 @@ _CONCURRENT = 4
 
 def user_agent(settings: Settings) -> str:
     """Who asks, and whom the site's owner may write to (HEADWATER_CRAWLER_CONTACT: an address of mail or web)."""
-    contact = getattr(settings, "crawler_contact", "")
+    contact = settings.crawler_contact
     return f"Headwater/0.1 (news monitor; {f'+{contact}' if contact else 'respects robots.txt'})"
 
 

@@ -59,7 +59,9 @@ class Desk:
     settings: Settings
     engine: sa.Engine
     pipeline: Pipeline
-    make: Callable[[], Pipeline]
+    make: Callable[..., Pipeline]
+    models: Any = field(default_factory=WordModels)
+    gazetteer: Gazetteer = field(default_factory=lambda: Gazetteer(COMPANIES))
     source: Source = field(default_factory=lambda: Source("wire", "The Wire", "https://wire.example/feed"))
 
     def publish(self, number: int | str, title: str, text: str = "", *, at: datetime = NOON, **entry: Any) -> bool:
@@ -96,8 +98,8 @@ def desk(database_settings: Settings) -> Iterator[Desk]:
         rule = Rule(channels=("inbox",))
         subscriptions.save(connection, "shop", "all", rule, actor="test", moment=NOON, subscription_id="all")
 
-    def make() -> Pipeline:
-        return Pipeline(engine, WordModels(), Gazetteer(COMPANIES), alert_age=timedelta(days=30))  # type: ignore[arg-type]
+    def make(alert_age: timedelta = timedelta(days=30)) -> Pipeline:
+        return Pipeline(engine, WordModels(), Gazetteer(COMPANIES), alert_age=alert_age)  # type: ignore[arg-type]
 
     yield Desk(database_settings, engine, make(), make)
     engine.dispose()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from finance_monitor.companies import Gazetteer, read_gazetteer, write_gazetteer
-from finance_monitor.importers import import_companies, merge, resolver
+from finance_monitor.importers import import_companies, merge
 from headwater.errors import HeadwaterError
 
 
@@ -63,5 +63,3 @@ def test_imported_companies_are_found_in_texts_and_old_rows_stay(tmp_path: Path)
     write_gazetteer(tmp_path / "gazetteer.csv", merged)
     assert read_gazetteer(tmp_path / "gazetteer.csv") == companies
     assert Gazetteer(merged).name_of("lse-hld") == "Halden Group plc"
-    find = resolver(merged)
-    assert find("orw") == ["lse-orw"] and find(" Halden ") == ["lse-hld"] and find("nobody") == []

@@ -4,9 +4,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from finance_monitor import alerting, trends
 from finance_monitor.articles import canonical_url
+from finance_monitor.pipeline import Pipeline
 from finance_monitor.replay import alert_lines, replay
 from finance_monitor.tables import (
     alerts,
@@ -19,6 +21,7 @@ from finance_monitor.tables import (
     outbox,
     revisions,
     stories,
+    unjudged,
     windows,
 )
 
@@ -157,10 +160,11 @@ def test_replay_gives_the_same_bytes(desk: Desk) -> None:
     for hours in (1, 3, 6, 30, 60, 90):
         desk.run(NOON + hours * HOUR)
     live = alert_lines(desk.engine)
-    models, gazetteer = desk.pipeline._models, desk.pipeline._gazetteer
-    again = replay(desk.settings, desk.engine, models, gazetteer, alert_age=timedelta(days=30))
+    again = replay(desk.settings, desk.engine, desk.models, desk.gazetteer, alert_age=timedelta(days=30))
     assert live and again.alerts == live
-    part = replay(desk.settings, desk.engine, models, gazetteer, end=NOON + 6 * HOUR, alert_age=timedelta(days=30))
+    part = replay(
+        desk.settings, desk.engine, desk.models, desk.gazetteer, end=NOON + 6 * HOUR, alert_age=timedelta(days=30)
+    )
     assert part.alerts == live[: len(part.alerts)] and 0 < len(part.alerts) < len(live)
 
 
@@ -168,13 +172,12 @@ def test_what_is_not_known_yet_moves_nothing(desk: Desk) -> None:
     """The canary: bad news that is captured now, though dated within the past, must not be seen by earlier entries."""
     surge(desk)
     desk.run(NOON + 6 * HOUR)
-    models, gazetteer = desk.pipeline._models, desk.pipeline._gazetteer
     age = timedelta(days=30)
-    before = replay(desk.settings, desk.engine, models, gazetteer, end=NOON + 6 * HOUR, alert_age=age)
+    before = replay(desk.settings, desk.engine, desk.models, desk.gazetteer, end=NOON + 6 * HOUR, alert_age=age)
     for number in range(8):
         desk.publish(f"canary{number}", f"Halden Group sued again {number}", f"canary {number}", at=NOON)
     desk.run(NOON + 8 * HOUR)
-    after = replay(desk.settings, desk.engine, models, gazetteer, end=NOON + 6 * HOUR, alert_age=age)
+    after = replay(desk.settings, desk.engine, desk.models, desk.gazetteer, end=NOON + 6 * HOUR, alert_age=age)
     assert after.alerts == before.alerts
     assert "canary" not in "".join(after.alerts)
 
@@ -191,9 +194,56 @@ def test_an_old_article_is_taken_in_after_newer_ones_and_its_correction_stays_in
     assert {row["id"]: row["story_id"] for row in desk.rows(articles)} == before
 
 
+class Breaks:
+    """The models, of which one text brings a part down."""
+
+    def __init__(self, models: Any) -> None:
+        self.models = models
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.models, name)
+
+    def read(self, title: str, *rest: Any) -> Any:
+        if "poison" in title:
+            raise ZeroDivisionError(f"no token in {title!r}")
+        return self.models.read(title, *rest)
+
+
+def test_what_cannot_be_judged_is_put_aside_with_its_reason_and_stops_nothing(desk: Desk) -> None:
+    desk.publish(1, "Orwell Air opens a route")
+    desk.publish(2, "Halden poison")
+    desk.publish(3, "Orwell Air opens another route")
+    desk.pipeline = Pipeline(desk.engine, Breaks(desk.models), desk.gazetteer)  # type: ignore[arg-type]
+    assert [applied.state for applied in desk.run()] == ["new", "unjudged", "new", "tick"]
+    (aside,) = desk.rows(unjudged)
+    assert aside["capture_id"] == 2 and aside["reason"] == "ZeroDivisionError: no token in 'Halden poison'"
+    assert {row["title"] for row in desk.rows(articles)} == {
+        "Orwell Air opens a route",
+        "Orwell Air opens another route",
+    }
+    assert desk.run() == [], "the watermark has moved past it"
+    # A later version that can read it finds it in a replay, since the capture is there.
+    again = replay(desk.settings, desk.engine, desk.models, desk.gazetteer)
+    assert again.entries == 4
+
+
+def test_a_database_that_is_away_is_no_reason_to_put_anything_aside(desk: Desk) -> None:
+    class Away(Breaks):
+        def read(self, title: str, *rest: Any) -> Any:
+            raise sa.exc.OperationalError("select", {}, OSError("the server closed the connection"))
+
+    desk.publish(1, "Orwell Air opens a route")
+    desk.pipeline = Pipeline(desk.engine, Away(desk.models), desk.gazetteer)  # type: ignore[arg-type]
+    with pytest.raises(sa.exc.OperationalError):
+        desk.run()
+    assert desk.rows(unjudged) == [] and desk.rows(articles) == []
+    desk.pipeline = desk.make()
+    assert [applied.state for applied in desk.run()] == ["new", "tick"]
+
+
 def test_old_incidents_in_the_history_of_a_new_source_are_not_told(desk: Desk) -> None:
     surge(desk, NOON - timedelta(days=20))
-    desk.pipeline._alert_age = timedelta(days=3)
+    desk.pipeline = desk.make(timedelta(days=3))
     desk.run(NOON)
     assert len(desk.rows(incidents)) >= 1 and desk.rows(outbox) == []
 

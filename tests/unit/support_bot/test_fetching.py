@@ -157,8 +157,8 @@ def test_one_private_address_among_public_ones_is_enough_to_refuse(monkeypatch: 
 def test_a_redirect_into_the_own_network_is_refused(site: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from support_bot import fetching
 
-    real = fetching._is_public
-    monkeypatch.setattr(fetching, "_is_public", lambda address: address == "127.0.0.1" or real(address))
+    real = fetching.is_public
+    monkeypatch.setattr(fetching, "is_public", lambda address: address == "127.0.0.1" or real(address))
 
     with pytest.raises(HeadwaterError, match=r"169.254.169.254"):
         fetch_page(f"{site}/inside", max_bytes=1000)
