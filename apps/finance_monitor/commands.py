@@ -1,4 +1,4 @@
-"""`headwater finance`: prepare, crawl, work, score, replay, alerts, import-companies, retention, train-starter."""
+"""`headwater finance`: from prepare and crawl to alerts, replay and tuning."""
 
 import json
 from datetime import datetime
@@ -255,6 +255,56 @@ def retention(days: int, site: str | None) -> None:
 
     count = run_retention(_context().engine("finance"), site, days)
     click.echo(f"names taken out of {count} rows ({f'site {site}' if site else 'all sites'})")
+
+
+@finance.command()
+@click.argument("task", type=click.Choice(["sentiment", "topics"]))
+@click.option(
+    "--examples",
+    type=click.Path(path_type=Path),
+    help="csv or jsonl: text, label, language; else what was corrected in the dashboard",
+)
+@click.option(
+    "--language",
+    type=click.Choice(["en", "other"]),
+    default="en",
+    show_default=True,
+    help="which model: English, or all other languages",
+)
+@click.option("--epochs", type=click.IntRange(1, 50), default=3, show_default=True)
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="new folder for the run")
+def tune(task: str, examples: Path | None, language: str, epochs: int, output: Path) -> None:
+    """Go on from the starter with the labels that people corrected; the result is a candidate, judged on them too.
+
+    \b
+    Examples:
+      headwater finance tune sentiment --output runs/sentiment
+      headwater finance tune topics --examples labels.csv --language other --output runs/topics
+    """
+    from finance_monitor.labelling import training_csv
+    from finance_monitor.training import tune_on_labels
+    from finance_monitor.worker import open_gazetteer
+    from headwater.storage.jobs import acting_user, job_progress
+
+    context = _context()
+    if examples is None:
+        with context.engine("finance").connect() as connection:
+            data = training_csv(connection, context.settings.site, task, open_gazetteer(context.settings))
+        output.mkdir(parents=True, exist_ok=True)
+        examples = output / "labels.csv"
+        examples.write_bytes(data)
+    tune_on_labels(
+        examples,
+        task,
+        "en" if language == "en" else "*",
+        output,
+        context.settings,
+        context.registry,
+        epochs=epochs,
+        actor=acting_user(),
+        progress=job_progress(context.settings, "tuning"),
+        say=click.echo,
+    )
 
 
 @finance.command("train-starter")

@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from finance_monitor.companies import Gazetteer, read_gazetteer
+from finance_monitor.domain import SENTIMENTS
 from finance_monitor.marking import mark, mark_names
 from finance_monitor.models import ENCODERS, SENTIMENT, TOPICS
+from finance_monitor.wording import topic_keys
 from headwater.bundles import Bundle, Registry
 from headwater.data import TextExample, split_grouped
 from headwater.data.public import sentfin, twitter_financial_news
+from headwater.errors import HeadwaterError
 from headwater.models import resolve_base
 from headwater.progress import Progress, Step, silent
 from headwater.release import promote
@@ -133,14 +136,19 @@ def public_sentiment() -> list[TextExample]:
     return marked + tweets
 
 
-def starter_data(task: str, group: str, seed: int = 0) -> tuple[list[TextExample], list[TextExample]]:
-    """Training and validation part of a starter model; what one event or headline gave stays in one part."""
+def starter_data(
+    task: str, group: str, seed: int = 0, *, public: bool = True
+) -> tuple[list[TextExample], list[TextExample]]:
+    """Training and validation part of a starter model; what one event or headline gave stays in one part.
+
+    Without `public` only what is packaged, which a user has.
+    """
     languages = ("en",) if group == "en" else ("en", "zh")
     examples: list[TextExample] = []
-    if task == "sentiment":
-        public = public_sentiment()
+    if task == "sentiment" and public:
+        found = public_sentiment()
         # For the multilingual model English is the help, and Chinese the task.
-        examples += public if group == "en" else random.Random(seed).sample(public, _PUBLIC_HELP)
+        examples += found if group == "en" else random.Random(seed).sample(found, _PUBLIC_HELP)
     # For topics the English half of the world adds little to what the multilingual model needs: Chinese.
     worlds = ("zh",) if task == "topics" and group == "*" else languages
     for language in worlds:
@@ -191,6 +199,118 @@ def train_starter(
     sources = _PUBLIC_SOURCES if task == "sentiment" else _OWN_SOURCES
     keep_adapter(run, output, package_folder("starter"), starter_name(task, group), sources)
     return run
+
+
+def tune_on_labels(
+    examples: Path,
+    task: str,
+    group: str,
+    output: Path,
+    settings: Settings,
+    registry: Registry,
+    *,
+    epochs: int = 3,
+    rehearsed: int = 2_000,
+    actor: str,
+    progress: Progress,
+    say: Callable[[str], None],
+) -> Any:
+    """Go on from the starter with a company's own labels (text, label, language); the result is a candidate.
+
+    A fifth of the labels is kept apart and joins the gate, so that a promotion is judged on them too. `rehearsed`
+    packaged texts are learnt again beside them, so that nothing else is unlearnt. Raises HeadwaterError where no label
+    is of this model's language.
+    """
+    from headwater.tuning.classify import ClassificationData, tune_classifier
+    from headwater.tuning.config import ClassifyConfig
+    from headwater.tuning.starters import merged_base
+
+    own, kept_apart = own_labels(examples, task, group, say)
+    train, valid = starter_data(task, group, public=False)
+    names = {"sentiment": SENTIMENT, "topics": TOPICS}[task]
+    rng = random.Random(0)
+    known = rng.sample(train, min(rehearsed, len(train)))
+    # A few labels among thousands of texts would move nothing: together they are a quarter, each at most ten times.
+    times = max(1, min(10, len(known) // (3 * len(own))))
+    mixed = known + own * times
+    rng.shuffle(mixed)
+    output.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output, prefix=".base-") as temporary:
+        base = merged_base(
+            package_folder("starter"), starter_name(task, group), BASES[group], Path(temporary) / "base", settings
+        )
+        config = ClassifyConfig(
+            base=str(base.path),
+            output=str(output / "run"),
+            method="lora",
+            lora_rank=16,
+            lora_alpha=32,
+            epochs=epochs,
+            learning_rate=5e-4,
+            patience=0,
+            label_separator="|" if task == "topics" else None,
+            max_length=64 if task == "sentiment" else 96,
+        )
+        known_valid = rng.sample(valid, min(rehearsed // 2, len(valid)))
+        data = ClassificationData(mixed, known_valid, [*gate(task, group), *kept_apart])
+        run = tune_classifier(config, progress, data=data, settings=settings, say=say, with_bundle_weights=False)
+    _say_before_and_after(registry, names[group], run.bundle, kept_apart, say)
+    version = registry.add(
+        names[group], run.bundle, actor=actor, gate=[*gate(task, group), *kept_apart], replace_gate=True
+    )
+    say(
+        f"registered as {version.name}@{version.version}, a candidate; promote it in the dashboard or with: "
+        f"headwater registry promote {version.name}@{version.version}"
+    )
+    return run
+
+
+def own_labels(
+    path: Path, task: str, group: str, say: Callable[[str], None]
+) -> tuple[list[TextExample], list[TextExample]]:
+    """A file's labels of the model's language, as (for training, kept apart); without a column language, all of it."""
+    from headwater.data import read_texts
+    from headwater.data.rows import columns_of
+
+    has_language = "language" in columns_of(path)
+    separator = "|" if task == "topics" else None
+    result = read_texts(path, label_separator=separator, group_column="language" if has_language else None)
+    for problem in result.problems:
+        say(f"not used: {problem}")
+    wanted = [e for e in result.examples if not has_language or ((e.group or "").startswith("en") == (group == "en"))]
+    allowed = set(SENTIMENTS) if task == "sentiment" else {*topic_keys(), "other"}
+    for example in wanted:
+        if unknown := set(example.labels) - allowed:
+            said = f"{path}: {example.text[:60]!r} is labelled {sorted(unknown)[0]!r}"
+            raise HeadwaterError(f"{said}; known are: {', '.join(sorted(allowed))}")
+    if not wanted:
+        raise HeadwaterError(f"{path} has no label for the {starter_name(task, group)} model; label some texts first")
+    wanted = [_plain(example) for example in dict.fromkeys(wanted)]
+    random.Random(0).shuffle(wanted)
+    apart = len(wanted) // 5
+    return wanted[apart:], wanted[:apart]
+
+
+def _say_before_and_after(
+    registry: Registry, name: str, tuned: Bundle, rows: list[TextExample], say: Callable[[str], None]
+) -> None:
+    if not rows:
+        say("fewer than five labels: none is kept apart, and whether they were learnt is not measured")
+        return
+    production = registry.production(name)
+    before = "" if production is None else f", {_right(registry.open(production), rows)} before"
+    say(f"of {len(rows)} labels that were kept apart {_right(tuned, rows)} are met now{before}")
+
+
+def _right(bundle: Bundle, rows: list[TextExample]) -> int:
+    from headwater.serving import load_classifier
+
+    model, texts = load_classifier(bundle), [row.text for row in rows]
+    if model.label_space.multi_label:
+        said = [set(labels) for labels in model.predict_labels(texts)]
+    else:
+        said = [{found.label} for found in model.predict(texts)]
+    return sum(labels == set(row.labels) for labels, row in zip(said, rows, strict=True))
 
 
 def judged_on(task: str, group: str) -> Sequence[TextExample]:

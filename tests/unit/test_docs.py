@@ -51,6 +51,7 @@ ELSEWHERE = {
     "finance alerts": "tests/apps/test_finance_monitor.py",
     "finance replay": "tests/apps/test_finance_monitor.py",
     "finance train-starter": "tests/apps/test_finance_monitor.py",
+    "finance tune": "tests/unit/finance_monitor/test_tuning_on_labels.py",
     "models fetch": "tests/unit/models/test_fetch.py",
     "run": "tests/browser/test_support_dashboard.py",
     "setup": "tests/browser/test_support_dashboard.py",

@@ -1,9 +1,10 @@
 """Starters: an adapter and a manifest small enough to ship, made by a recipe, merged into a bundle at first start."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from headwater.bundles import Bundle, Manifest
 from headwater.data import TextExample
 from headwater.errors import HeadwaterError
-from headwater.models import resolve_base
+from headwater.models import BaseModel, resolve_base
 from headwater.settings import Settings
 from headwater.tuning.runs import Run
 
@@ -40,23 +41,15 @@ def merge_adapter(
     Raises HeadwaterError when the adapter belongs to another base.
     """
     import torch
-    from safetensors.torch import load_file
 
     from headwater.tuning.classification import TextClassifier
-    from headwater.tuning.encoding import SentenceEncoder, load_backbone
+    from headwater.tuning.encoding import SentenceEncoder
     from headwater.tuning.export.classifier import Judge, export_classifier
-    from headwater.tuning.methods.lora import merge_adapters
 
-    tensors = load_file(folder / f"{name}.safetensors")
-    stored = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-    base = resolve_base(base_name, settings)
-    if stored["base_sha256"] != base.sha256:
-        raise HeadwaterError(f"the starter {name} was tuned on another {base.name}; run: make starters")
+    base, backbone, stored, tensors = _merged(folder, name, base_name, settings)
     for key in ("labels", "sources"):
         stored[key] = tuple(stored[key])
     manifest = Manifest(model="model.onnx", **stored)
-    backbone = load_backbone(base)
-    merge_adapters(backbone, {key: value for key, value in tensors.items() if not key.startswith("head.")})
     space = manifest.label_space
     model = TextClassifier(
         SentenceEncoder(backbone, base.pooling), len(manifest.labels), stored["config"]["scale"], space.multi_label
@@ -70,6 +63,42 @@ def merge_adapter(
     return export_classifier(
         model, backbone, base, output, manifest, judge, with_weights=False, with_float=False, report=report
     )
+
+
+def merged_base(folder: Path, name: str, base_name: str, output: Path, settings: Settings) -> BaseModel:
+    """A starter's backbone as a base model of its own in `output`, for tuning that goes on from it.
+
+    Raises HeadwaterError when the adapter belongs to another base.
+    """
+    from safetensors.torch import save_file
+
+    base, backbone, _, _ = _merged(folder, name, base_name, settings)
+    weights = {key: value.contiguous() for key, value in backbone.state_dict().items()}
+    shutil.copytree(base.path, output, ignore=shutil.ignore_patterns("*.safetensors", "*.onnx"))
+    save_file(weights, output / "model.safetensors", metadata={"format": "pt"})
+    digest = hashlib.sha256((output / "model.safetensors").read_bytes()).hexdigest()
+    merged = replace(base, name=f"{base.name}+{name}", path=output, sha256=digest)
+    merged.write()
+    return merged
+
+
+def _merged(
+    folder: Path, name: str, base_name: str, settings: Settings
+) -> tuple[BaseModel, Any, dict[str, Any], dict[str, Any]]:
+    """The base model, its backbone with the adapter merged, the starter's manifest, the adapter's tensors."""
+    from safetensors.torch import load_file
+
+    from headwater.tuning.encoding import load_backbone
+    from headwater.tuning.methods.lora import merge_adapters
+
+    tensors = load_file(folder / f"{name}.safetensors")
+    stored = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+    base = resolve_base(base_name, settings)
+    if stored["base_sha256"] != base.sha256:
+        raise HeadwaterError(f"the starter {name} was tuned on another {base.name}; run: make starters")
+    backbone = load_backbone(base)
+    merge_adapters(backbone, {key: value for key, value in tensors.items() if not key.startswith("head.")})
+    return base, backbone, stored, tensors
 
 
 def _score(manifest: Manifest, valid: Sequence[TextExample]) -> Any:

@@ -10,7 +10,7 @@ import pytest
 from finance_monitor import training
 from finance_monitor.domain import SENTIMENTS
 from finance_monitor.marking import find_all, mark_names
-from finance_monitor.wording import LANGUAGES, dashboard_words, topic_name
+from finance_monitor.wording import LANGUAGES, dashboard_words, topic_keys, topic_name
 
 STARTER = training.package_folder("starter")
 TOPICS = tomllib.loads((training.package_folder("texts") / "topics.toml").read_text(encoding="utf-8"))
@@ -85,3 +85,9 @@ def test_every_word_of_the_dashboard_is_there_in_both_languages() -> None:
         used |= set(re.findall(r'words\["(\w+)"\]', path.read_text(encoding="utf-8")))
     assert used - words["en"].keys() == set()
     assert topic_name("cyber-incident", "zh") == "网络安全与故障" and topic_name("unknown", "en") == "unknown"
+
+
+def test_the_guide_lists_every_event_type() -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "finance-monitor.md").read_text(encoding="utf-8")
+    for key in topic_keys():
+        assert f"| `{key}` | {topic_name(key, 'en')} | {topic_name(key, 'zh')} |" in guide
