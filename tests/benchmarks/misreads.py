@@ -1,6 +1,7 @@
 """misreads: the project's own contrast pairs, of which both texts must be read right; by kind and language.
 
-Training pairs are of another author, with other companies; no frame of these pairs occurs in them.
+A pair is two wordings about one company, or one headline asked for each of two companies. Training pairs are of
+another author, with other companies; no frame of these pairs occurs in them.
 """
 
 import json
@@ -20,7 +21,7 @@ def main() -> None:
     rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     named: dict[str, set[str]] = defaultdict(set)
     for row in rows:
-        named[row["text"]].add(row["target"])
+        named[row["text"]] |= {row["target"], *row.get("others", ())}
     bench = Benchmark("misreads", f"{len(rows) // 2} pairs; a pair counts when both of its texts are read right")
     for language, group in (("en", "en"), ("zh", "*")):
         own = [row for row in rows if row["language"] == language]

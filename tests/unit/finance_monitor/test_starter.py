@@ -3,6 +3,7 @@
 import json
 import re
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -50,21 +51,43 @@ def test_targets_stand_in_their_texts() -> None:
             assert row["target"] is None or str(row["target"]) in str(row["text"]), row
 
 
-def masked(text: str, target: str) -> str:
-    """A frame: the text without its company and without numbers."""
-    return re.sub(r"[\d.,]+", "0", text.replace(target, "@") if target else text)
+def written(part: str) -> list[dict[str, object]]:
+    return [row for language in ("en", "zh") for row in rows(f"sentiment-{part}-{language}.jsonl")]
 
 
-def test_no_frame_of_the_contrast_suite_is_trained_on() -> None:
-    trained = {
-        masked(str(row["text"]), str(row["target"] or ""))
-        for language in ("en", "zh")
-        for part in ("train", "valid")
-        for row in rows(f"sentiment-{part}-{language}.jsonl")
-    }
-    suite = rows("contrast.jsonl")
-    shared = {masked(str(row["text"]), str(row["target"])) for row in suite} & trained
-    assert shared == set()
+def frames(texts: list[dict[str, object]]) -> set[str]:
+    """The texts without their companies and without numbers."""
+    named: dict[str, set[str]] = {}
+    for row in texts:
+        named.setdefault(str(row["text"]), set()).update([str(row["target"] or ""), *row.get("others", ())])  # type: ignore[misc]
+    found = set()
+    for text, names in named.items():
+        for name in sorted(names - {""}, key=len, reverse=True):
+            text = text.replace(name, "@")
+        found.add(re.sub(r"[\d.,]+", "0", text))
+    return found
+
+
+def test_no_frame_and_no_company_of_the_contrast_suite_is_trained_on() -> None:
+    suite, trained = rows("contrast.jsonl"), written("train") + written("valid")
+    assert len(trained) > 1000
+    assert frames(suite) & frames(trained) == set()
+    assert {row["target"] for row in suite} & {row["target"] for row in trained} == set()
+
+
+def test_the_contrast_suite_holds_all_kinds_in_both_languages() -> None:
+    pairs: dict[str, list[dict[str, object]]] = {}
+    for row in rows("contrast.jsonl"):
+        pairs.setdefault(str(row["pair"]), []).append(row)
+    assert len(pairs) >= 600
+    for name, (one, other) in pairs.items():
+        assert one["label"] != other["label"], name
+        assert (one["text"], one["target"]) != (other["text"], other["target"]), name
+        assert name.startswith(f"{one['language']}-{one['kind']}-"), name
+    counts = Counter((one["language"], one["kind"]) for one, _ in pairs.values())
+    assert len(counts) == 2 * 9 and min(counts.values()) >= 25
+    texts = [row["text"] for row in rows("contrast.jsonl") if row["label"] == "positive"]
+    assert len(texts) == len(set(texts))
 
 
 def test_names_are_replaced_so_that_swapping_them_changes_nothing() -> None:
