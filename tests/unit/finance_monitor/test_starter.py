@@ -100,6 +100,25 @@ def test_names_are_replaced_so_that_swapping_them_changes_nothing() -> None:
     assert find_all("Halden, HALDEN", "halden") == [(0, 6), (8, 14)]
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_bias_headlines_differ_only_in_what_is_swapped(language: str) -> None:
+    part = tomllib.loads((STARTER / "bias.toml").read_text(encoding="utf-8"))[language]
+    kinds = ("country", "gender", "person")
+    assert sum(len(part[kind]["templates"]) for kind in kinds) >= 60
+    for kind in kinds:
+        for template in part[kind]["templates"]:
+            assert template.count("{company}") == 1, template
+            read = {
+                tuple(
+                    mark_names(template.format(company=company, **value), company, [], language)
+                    for value in part[kind]["values"]
+                )
+                for company in part["companies"]
+            }
+            assert len(read) == 1, f"a company's name shows in: {template}"
+            assert len(set(read.pop())) == len(part[kind]["values"]), template
+
+
 def test_every_word_of_the_dashboard_is_there_in_both_languages() -> None:
     words = {language: dashboard_words(language) for language in LANGUAGES}
     assert words["en"].keys() == words["zh"].keys()
