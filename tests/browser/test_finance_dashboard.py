@@ -1,10 +1,9 @@
-"""The finance dashboard in a real browser over a database that the pipeline filled; pictures go to build/pictures."""
+"""The finance dashboard in a real browser over a database that the pipeline filled."""
 
 import importlib.util
 import json
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -32,8 +31,6 @@ from headwater.storage.migrations import migrate
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(290)]
 ROOT = Path(__file__).parents[2]
-PICTURES = ROOT / "build" / "pictures"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PAGES = ("", "timeline", "company", "search", "alerts", "sources", "label")
 # What a stranger writes is shown as it stands.
 MARKUP = "Halden Group: **loss** <img src=x onerror=alert(1)> [x](javascript:alert(2)) :red[no]"
@@ -67,15 +64,15 @@ def fill(settings: Settings) -> None:
         broken = {"id": "c2", "source_id": "mill", "outcome": "failed", "reason": "the host may be down"}
         connection.execute(crawls.insert(), [{**row, **done}, {**row, **broken, "retry_at": moment}])
     pipeline = Pipeline(engine, desk_module.WordModels(), Gazetteer(desk_module.COMPANIES))
-    desk = desk_module.Desk(settings, engine, pipeline, lambda: pipeline)
+    small = desk_module.Desk(settings, engine, pipeline, lambda: pipeline)
     for day in range(1, 15):
-        desk.publish(f"b{day}", f"Orwell Air opens route number {day * 37}", at=moment - timedelta(days=day))
+        small.publish(f"b{day}", f"Orwell Air opens route number {day * 37}", at=moment - timedelta(days=day))
     for number, what in enumerate(("loss of power", "recall of valves", "fire in a foundry", "sued by a rival")):
         text = f"{what} {number} " + " ".join(f"word{number}{i}" for i in range(60))
         at = moment - timedelta(hours=4 - number)
-        desk.publish(f"s{number}", f"Halden Group: {what}, case {number * 1013}", text, at=at)
-    desk.publish("markup", MARKUP, "Halden Group lost much. " + " ".join(f"other{i}" for i in range(60)), at=moment)
-    desk.run(moment)
+        small.publish(f"s{number}", f"Halden Group: {what}, case {number * 1013}", text, at=at)
+    small.publish("markup", MARKUP, "Halden Group lost much. " + " ".join(f"other{i}" for i in range(60)), at=moment)
+    small.run(moment)
     with engine.begin() as connection:
         unsure = {"positive": 0.3, "neutral": 0.36, "negative": 0.34}
         connection.exec_driver_sql(
@@ -91,8 +88,8 @@ def fill(settings: Settings) -> None:
 
 
 @pytest.fixture(scope="module")
-def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Gateway and dashboard as processes; the dashboard's address."""
+def desk(tmp_path_factory: pytest.TempPathFactory, screen: Any) -> Iterator[Any]:
+    """Gateway and dashboard as processes."""
     home = tmp_path_factory.mktemp("finance") / "home"
     home.mkdir()
     settings = load_settings().model_copy(update={"home": home})
@@ -130,7 +127,7 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     try:
         for address in (f"{gateway}/readyz", f"http://127.0.0.1:{ports[1]}/_stcore/health"):
             wait_for(address, home / "run.log")
-        yield f"http://127.0.0.1:{ports[1]}"
+        yield screen(f"http://127.0.0.1:{ports[1]}", "finance")
     finally:
         for process in processes:
             process.terminate()
@@ -150,65 +147,24 @@ def wait_for(address: str, log: Path) -> None:
         time.sleep(0.2)
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        if os.environ.get("HEADWATER_REQUIRE_BROWSER"):
-            pytest.fail("no Chromium was found; install it with: apt-get install chromium")
-        pytest.skip("no Chromium was found; the browser tests were not run (apt-get install chromium)")
-    from playwright.sync_api import sync_playwright
-
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield opened
-        opened.close()
-
-
-@pytest.fixture
-def page(browser: Any) -> Iterator[Any]:
-    opened = browser.new_page(viewport={"width": 1280, "height": 1000})
-    opened.set_default_timeout(30_000)
-    yield opened
-    opened.close()
-
-
-def visit(page: Any, dashboard: str, name: str = "", query: str = "") -> None:
-    page.goto(f"{dashboard}/{name}{query}")
-    page.get_by_role("heading", level=1).wait_for()
-    settle(page)
-
-
-def settle(page: Any) -> None:
-    """Until Streamlit has finished its run."""
-    page.wait_for_timeout(400)
-    page.wait_for_function("!document.querySelector('[data-testid=\"stStatusWidget\"]')")
-    page.wait_for_timeout(300)
-
-
-def keep(page: Any, name: str) -> None:
-    page.screenshot(path=str(PICTURES / f"finance-{name}.png"))
-
-
-def test_the_incident_is_explained_and_acknowledged_with_a_reason(page: Any, dashboard: str) -> None:
-    visit(page, dashboard)
+def test_the_incident_is_explained_and_acknowledged_with_a_reason(page: Any, desk: Any) -> None:
+    desk.visit(page)
     page.get_by_text(re.compile(r"Halden Group: \d negative stories in")).first.wait_for()
     page.get_by_text("Stories behind it").first.click()
     link = page.get_by_role("link", name="Halden Group: fire in a foundry").first
     link.wait_for()
     assert link.get_attribute("href") == "https://wire.example/news/s2"
-    keep(page, "now")
+    desk.keep(page, "now")
     page.get_by_role("button", name="Acknowledge").first.click()
     page.get_by_label("Reason").fill("I am on the telephone with them")
     page.get_by_test_id("stPopoverBody").get_by_role("button", name="Acknowledge").click()
     page.get_by_text("I am on the telephone with them").first.wait_for()
-    visit(page, dashboard)
+    desk.visit(page)
     assert page.get_by_text("admin takes care since", exact=False).count() >= 1
 
 
-def test_what_a_stranger_wrote_is_shown_and_never_interpreted(page: Any, dashboard: str) -> None:
-    visit(page, dashboard, "search")
+def test_what_a_stranger_wrote_is_shown_and_never_interpreted(page: Any, desk: Any) -> None:
+    desk.visit(page, "search")
     page.get_by_label("Words of the title").fill("onerror")
     page.get_by_label("Words of the title").press("Enter")
     page.get_by_role("link", name=MARKUP).wait_for()
@@ -217,59 +173,59 @@ def test_what_a_stranger_wrote_is_shown_and_never_interpreted(page: Any, dashboa
     assert main.locator('a[href^="javascript"]').count() == 0
 
 
-def test_search_finds_by_words_and_goes_on_page_by_page(page: Any, dashboard: str) -> None:
-    visit(page, dashboard, "search")
+def test_search_finds_by_words_and_goes_on_page_by_page(page: Any, desk: Any) -> None:
+    desk.visit(page, "search")
     page.get_by_text("That is all: 19.").wait_for()
     page.get_by_label("Words of the title").fill("route 518")
     page.get_by_label("Words of the title").press("Enter")
     page.get_by_text("That is all: 1.").wait_for()
     assert page.get_by_role("link", name="Orwell Air opens route number 518").count() == 1
-    keep(page, "search")
+    desk.keep(page, "search")
 
 
-def test_a_company_has_its_timeline_and_articles(page: Any, dashboard: str) -> None:
-    visit(page, dashboard, "company", "?company=halden")
+def test_a_company_has_its_timeline_and_articles(page: Any, desk: Any) -> None:
+    desk.visit(page, "company", "?company=halden")
     page.get_by_text("LSE:HLD").wait_for()
     page.locator(".js-plotly-plot").first.wait_for()
     assert page.get_by_role("link", name="Halden Group: fire in a foundry").count() >= 1
-    keep(page, "company")
-    visit(page, dashboard, "timeline", "?company=halden")
+    desk.keep(page, "company")
+    desk.visit(page, "timeline", "?company=halden")
     page.locator(".js-plotly-plot").first.wait_for()
     page.wait_for_timeout(800)
     # Two kinds of bars, a point for each negative story, and the incident's shade.
     assert page.locator(".js-plotly-plot .scatterlayer .point").count() == 5
     assert page.locator(".js-plotly-plot .layer-below path, .js-plotly-plot .shapelayer path").count() >= 1
-    keep(page, "timeline")
+    desk.keep(page, "timeline")
 
 
-def test_a_rule_is_tried_on_the_past_and_saved(page: Any, dashboard: str) -> None:
-    visit(page, dashboard, "alerts")
+def test_a_rule_is_tried_on_the_past_and_saved(page: Any, desk: Any) -> None:
+    desk.visit(page, "alerts")
     page.get_by_text("sent at once").first.wait_for()
-    keep(page, "alerts")
+    desk.keep(page, "alerts")
     page.get_by_role("tab", name="Rules").click()
     page.get_by_label("Name").first.fill("Everything")
     page.get_by_role("button", name="Try it on the last 30 days").click()
     fired = page.get_by_text("This rule would have fired", exact=False)
     fired.wait_for()
     assert "in the last 30 days" in fired.inner_text() and " 0 times" not in fired.inner_text()
-    settle(page)
-    keep(page, "rules")
+    desk.settle(page)
+    desk.keep(page, "rules")
     page.get_by_role("button", name="Save the rule").click()
     page.get_by_text("Everything").first.wait_for()
     page.get_by_role("tab", name="Inbox").click()
     page.get_by_text("Halden surges").first.wait_for()
 
 
-def test_a_channel_is_tested_and_says_why_it_fails(page: Any, dashboard: str) -> None:
-    visit(page, dashboard, "alerts")
+def test_a_channel_is_tested_and_says_why_it_fails(page: Any, desk: Any) -> None:
+    desk.visit(page, "alerts")
     page.get_by_role("tab", name="Channels").click()
     page.get_by_role("button", name="Test", exact=True).click()
     page.get_by_test_id("stAlertContentError").first.wait_for()
-    keep(page, "channels")
+    desk.keep(page, "channels")
 
 
-def test_sources_show_what_failed_and_one_is_added_by_its_address_alone(page: Any, dashboard: str) -> None:
-    visit(page, dashboard, "sources")
+def test_sources_show_what_failed_and_one_is_added_by_its_address_alone(page: Any, desk: Any) -> None:
+    desk.visit(page, "sources")
     page.get_by_text("the host may be down", exact=False).wait_for()
     page.get_by_label("Address of a feed", exact=False).fill("ftp://three.example/feed.xml")
     page.get_by_role("button", name="Add", exact=True).click()
@@ -279,33 +235,35 @@ def test_sources_show_what_failed_and_one_is_added_by_its_address_alone(page: An
     page.get_by_text("Added; it is crawled", exact=False).wait_for()
     page.get_by_role("button", name="Crawl now").click()
     page.get_by_text("The crawl is queued.").wait_for()
-    settle(page)
-    keep(page, "sources")
+    desk.settle(page)
+    desk.keep(page, "sources")
 
 
-def test_a_label_is_kept_and_asked_for_no_more(page: Any, dashboard: str) -> None:
-    visit(page, dashboard, "label")
+def test_a_label_is_kept_and_asked_for_no_more(page: Any, desk: Any) -> None:
+    desk.visit(page, "label")
     buttons = page.get_by_role("button", name="Neutral · 36%")
     buttons.first.wait_for()
-    keep(page, "label")
+    desk.keep(page, "label")
     before = page.get_by_text("Orwell Air opens route number", exact=False).count()
     buttons.first.click()
     page.get_by_text("Kept.").first.wait_for()
-    settle(page)
+    desk.settle(page)
     page.get_by_role("tab", name="Corrected").click()
     page.get_by_text("headwater tune classify", exact=False).wait_for()
     assert before >= 1
 
 
-def test_every_page_speaks_chinese_and_fits_a_telephone(page: Any, dashboard: str) -> None:
+def test_every_page_speaks_chinese(page: Any, desk: Any) -> None:
     titles = ("当前", "时间线", "公司", "搜索", "警报", "来源", "标注")
     for name, title in zip(PAGES, titles, strict=True):
-        visit(page, dashboard, name, "?lang=zh")
+        desk.visit(page, name, "?lang=zh")
         page.get_by_role("heading", level=1, name=title).wait_for()
         assert page.get_by_test_id("stException").count() == 0
-        keep(page, f"zh-{name or 'now'}")
-    page.set_viewport_size({"width": 400, "height": 900})
+        desk.keep(page, f"zh-{name or 'now'}")
+
+
+def test_on_a_telephone_the_page_is_seen_and_not_the_sidebar(telephone: Any, desk: Any) -> None:
     for name in PAGES:
-        visit(page, dashboard, name)
-        wide = page.evaluate("document.querySelector('[data-testid=\"stMain\"]').scrollWidth")
-        assert wide <= 400, name
+        desk.visit(telephone, name)
+        desk.keep(telephone, f"telephone-{name or 'now'}")
+        assert desk.fits(telephone), name

@@ -1,8 +1,7 @@
-"""The dashboard in a real browser, through the launcher that `make run-app` starts; pictures go to build/pictures."""
+"""The support dashboard in a real browser, through the launcher that `make run-app` starts."""
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,8 +14,6 @@ import psutil
 import pytest
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(290)]
-PICTURES = Path(__file__).parents[2] / "build" / "pictures"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 @pytest.fixture(scope="module")
@@ -40,156 +37,118 @@ def run_app(shop_home: Path) -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        if os.environ.get("HEADWATER_REQUIRE_BROWSER"):
-            pytest.fail("no Chromium was found; install it with: apt-get install chromium")
-        pytest.skip("no Chromium was found; the browser tests were not run (apt-get install chromium)")
-    from playwright.sync_api import sync_playwright
-
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield opened
-        opened.close()
+def shop(run_app: dict[str, Any], screen: Any) -> Any:
+    return screen(run_app["dashboards"]["support"]["url"], "support")
 
 
-@pytest.fixture
-def page(browser: Any, run_app: dict[str, Any]) -> Iterator[Any]:
-    opened = browser.new_page(viewport={"width": 1280, "height": 900})
-    opened.set_default_timeout(30_000)
-    yield opened
-    opened.close()
-
-
-def visit(page: Any, run_app: dict[str, Any], name: str = "", query: str = "") -> None:
-    page.goto(f"{run_app['dashboards']['support']['url']}/{name}{query}")
-    page.get_by_test_id("stSidebar").wait_for()
-    settle(page)
-
-
-def settle(page: Any) -> None:
-    """Until Streamlit has finished its run."""
-    page.wait_for_timeout(300)
-    page.wait_for_function("!document.querySelector('[data-testid=\"stStatusWidget\"]')")
-    page.wait_for_timeout(200)
-
-
-def keep(page: Any, name: str) -> None:
-    page.screenshot(path=str(PICTURES / f"{name}.png"))
-
-
-def say(page: Any, question: str) -> None:
+def say(shop: Any, page: Any, question: str) -> None:
     before = page.get_by_text("Why this answer").count()
     box = page.get_by_test_id("stChatInputTextArea")
     box.fill(question)
     box.press("Enter")
     page.get_by_text("Why this answer").nth(before).wait_for()
-    settle(page)
+    shop.settle(page)
 
 
-def test_a_question_is_answered_with_a_source_that_opens_at_the_right_place(page: Any, run_app: dict[str, Any]) -> None:
-    visit(page, run_app)
-    keep(page, "chat-empty")
+def test_a_question_is_answered_with_a_source_that_opens_at_the_right_place(page: Any, shop: Any) -> None:
+    shop.visit(page)
+    shop.keep(page, "chat-empty")
     page.get_by_role("button", name="How long does a refund take?").click()
     page.get_by_text("Why this answer").first.wait_for()
-    settle(page)
+    shop.settle(page)
 
     assert page.get_by_text("A refund takes 5 working days after your parcel reaches our warehouse.").count() >= 1
     link = page.locator('a[href*="/documents/refunds/view"]').first
     assert link.get_attribute("target") == "_blank"
-    keep(page, "chat-answer")
+    shop.keep(page, "chat-answer")
     with page.context.expect_page() as opening:
         link.click()
     source = opening.value
     source.wait_for_load_state()
     assert "A refund takes 5 working days" in source.locator("mark#cited").inner_text()
     assert source.locator("mark#cited").is_visible()
-    source.screenshot(path=str(PICTURES / "source.png"))
+    shop.keep(source, "source")
     source.close()
     page.get_by_text("Why this answer").first.click()
     page.get_by_text("Passages found").wait_for()
     page.wait_for_timeout(1500)
-    keep(page, "chat-why")
+    shop.keep(page, "chat-why")
 
 
-def test_chinese_is_answered_and_the_unknown_declined(page: Any, run_app: dict[str, Any]) -> None:
-    visit(page, run_app)
-    say(page, "退款多久能到账？")
+def test_chinese_is_answered_and_the_unknown_declined(page: Any, shop: Any) -> None:
+    shop.visit(page)
+    say(shop, page, "退款多久能到账？")
     assert page.get_by_text("5个工作日").count() == 1  # an answer that is only quoted is not quoted once more
     assert page.locator('a[href*="/documents/zh-refunds/view"]').count() >= 1
-    say(page, "Who won the football yesterday?")
+    say(shop, page, "Who won the football yesterday?")
     assert page.get_by_text("I would rather not guess").count() == 1
-    keep(page, "chat-chinese-and-declined")
+    shop.keep(page, "chat-chinese-and-declined")
 
 
-def test_markup_of_a_customer_is_shown_as_text(page: Any, run_app: dict[str, Any]) -> None:
-    visit(page, run_app)
-    say(page, "**bold** <img src=x onerror=alert(1)> [x](javascript:alert(2)) $x^2$ :red[no]")
+def test_markup_of_a_customer_is_shown_as_text(page: Any, shop: Any) -> None:
+    shop.visit(page)
+    say(shop, page, "**bold** <img src=x onerror=alert(1)> [x](javascript:alert(2)) $x^2$ :red[no]")
     shown = page.get_by_test_id("stChatMessage").first
 
     assert "**bold** <img src=x onerror=alert(1)>" in shown.inner_text()
     assert shown.locator("img, strong, a, .katex").count() == 0
 
 
-def test_a_document_is_added_asked_and_deleted(page: Any, run_app: dict[str, Any], tmp_path: Path) -> None:
+def test_a_document_is_added_asked_and_deleted(page: Any, shop: Any, tmp_path: Path) -> None:
     path = tmp_path / "balloon.md"
     path.write_text("# Balloons\n\nOur hot-air balloon basket carries eleven passengers.\n")
-    visit(page, run_app, "documents")
-    keep(page, "documents")
+    shop.visit(page, "documents")
+    shop.keep(page, "documents")
     page.get_by_role("tab", name="Add").click()
     page.locator("input[type=file]").last.set_input_files(str(path))
     page.get_by_role("button", name="Add 1 file").click()
     page.get_by_text("was added").wait_for()
-    visit(page, run_app)
-    say(page, "How many passengers does the balloon basket carry?")
+    shop.visit(page)
+    say(shop, page, "How many passengers does the balloon basket carry?")
     assert page.get_by_text("eleven passengers").count() >= 1
 
-    visit(page, run_app, "documents")
+    shop.visit(page, "documents")
     page.get_by_placeholder("title, id or address").fill("balloon")
     page.get_by_placeholder("title, id or address").press("Enter")
     page.get_by_text("1 documents").wait_for()
-    settle(page)
+    shop.settle(page)
     table = page.get_by_test_id("stDataFrame").first.bounding_box()
     page.mouse.click(table["x"] + 17, table["y"] + 52)
     page.get_by_role("button", name="Delete").wait_for()
-    settle(page)
-    keep(page, "document-selected")
+    shop.settle(page)
+    shop.keep(page, "document-selected")
     page.get_by_role("button", name="Delete").click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     page.get_by_text("was deleted").wait_for()
 
 
-def test_conversations_are_searched_and_read(page: Any, run_app: dict[str, Any]) -> None:
-    visit(page, run_app)
-    say(page, "What is the hydrostatic head of the Tarn tents? I am kim@example.com")
-    visit(page, run_app, "conversations")
+def test_conversations_are_searched_and_read(page: Any, shop: Any) -> None:
+    shop.visit(page)
+    say(shop, page, "What is the hydrostatic head of the Tarn tents? I am kim@example.com")
+    shop.visit(page, "conversations")
     page.get_by_placeholder("words in question or answer").fill("hydrostatic")
     page.get_by_placeholder("words in question or answer").press("Enter")
-    settle(page)
+    shop.settle(page)
     table = page.get_by_test_id("stDataFrame").first.bounding_box()
     page.mouse.click(table["x"] + 17, table["y"] + 52)
     page.get_by_test_id("stChatMessage").get_by_text("I am [EMAIL]").wait_for()
-    settle(page)
-    keep(page, "conversations")
+    shop.settle(page)
+    shop.keep(page, "conversations")
     assert page.get_by_text("kim@example.com").count() == 0
 
 
-def test_models_show_card_and_report(page: Any, run_app: dict[str, Any]) -> None:
-    visit(page, run_app, "models")
+def test_models_show_card_and_report(page: Any, shop: Any) -> None:
+    shop.visit(page, "models")
     page.get_by_text("In production").first.wait_for()
-    keep(page, "models")
+    shop.keep(page, "models")
     page.get_by_role("tab", name="Report").click()
     page.get_by_text("Confusion matrix").wait_for()
     page.wait_for_timeout(1500)
-    keep(page, "models-report")
+    shop.keep(page, "models-report")
     assert page.get_by_text("There is no candidate to promote.").count() == 1
 
 
-def test_own_examples_are_tuned_judged_and_refused_or_promoted(
-    page: Any, run_app: dict[str, Any], tmp_path: Path
-) -> None:
+def test_own_examples_are_tuned_judged_and_refused_or_promoted(page: Any, shop: Any, tmp_path: Path) -> None:
     words = {
         "refund_method": "card account money",
         "rental": "hire rent deposit",
@@ -200,26 +159,26 @@ def test_own_examples_are_tuned_judged_and_refused_or_promoted(
     ]
     path = tmp_path / "mine.csv"
     path.write_text("question,queue\n" + "\n".join(lines) + "\nno label,\n")
-    visit(page, run_app, "tune")
+    shop.visit(page, "tune")
     page.locator("input[type=file]").first.set_input_files(str(path))
     page.get_by_text("1 rows that cannot be used").wait_for()
-    settle(page)
-    keep(page, "tune-preview")
+    shop.settle(page)
+    shop.keep(page, "tune-preview")
     page.get_by_label("Epochs").fill("1")
     page.get_by_role("button", name="Start tuning").click()
     page.get_by_text("What now?").wait_for(timeout=150_000)
-    settle(page)
-    keep(page, "tune-done")
+    shop.settle(page)
+    shop.keep(page, "tune-done")
     page.get_by_role("button", name="Promote").click()
     failed = page.get_by_test_id("stAlertContentError").filter(has_text="Failed")
     failed.wait_for(timeout=60_000)  # other labels, without consent
-    settle(page)
+    shop.settle(page)
     assert page.get_by_text("the gate refuses support-intents-en@2").count() >= 1
     assert page.get_by_text("labels").count() >= 1
-    keep(page, "tune-refused")
+    shop.keep(page, "tune-refused")
 
 
-def test_every_page_speaks_chinese(page: Any, run_app: dict[str, Any]) -> None:
+def test_every_page_speaks_chinese(page: Any, shop: Any) -> None:
     for name, title in {
         "": "和机器人对话",
         "documents": "全部文档",
@@ -227,19 +186,28 @@ def test_every_page_speaks_chinese(page: Any, run_app: dict[str, Any]) -> None:
         "models": "模型卡",
         "tune": "用您的样本微调",
     }.items():
-        visit(page, run_app, name, "?lang=zh")
+        shop.visit(page, name, "?lang=zh")
         page.get_by_text(title).first.wait_for()
-        keep(page, f"zh-{name or 'chat'}")
+        shop.keep(page, f"zh-{name or 'chat'}")
 
 
-def test_a_crashed_dashboard_comes_back_and_ctrl_c_leaves_nothing(page: Any, run_app: dict[str, Any]) -> None:
-    visit(page, run_app)
+def test_on_a_telephone_the_page_is_seen_and_not_the_sidebar(telephone: Any, shop: Any) -> None:
+    for name in ("", "documents", "conversations", "models", "tune"):
+        shop.visit(telephone, name)
+        shop.keep(telephone, f"telephone-{name or 'chat'}")
+        assert shop.fits(telephone), name
+
+
+def test_a_crashed_dashboard_comes_back_and_ctrl_c_leaves_nothing(
+    page: Any, shop: Any, run_app: dict[str, Any]
+) -> None:
+    shop.visit(page)
     child = psutil.Process(run_app["pids"]["support dashboard"])
     child.kill()
     deadline = time.monotonic() + 40
     while True:
         try:
-            visit(page, run_app)
+            shop.visit(page)
             break
         except Exception:  # the browser's own errors while nothing listens
             assert time.monotonic() < deadline, run_app["log"].read_text()

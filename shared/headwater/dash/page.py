@@ -22,7 +22,7 @@ blockquote {border-left: 3px solid #0f6b5c; opacity: .92;}
 
 def set_up(title: str, icon: str) -> str:
     """Configure the page and draw the language switch; returns the language chosen, "en" or "zh"."""
-    st.set_page_config(page_title=title, page_icon=icon, layout="wide", initial_sidebar_state="expanded")
+    st.set_page_config(page_title=title, page_icon=icon, layout="wide", initial_sidebar_state="auto")
     st.html(_STYLE)
     start = st.query_params.get("lang", "en")
     with st.sidebar:
