@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
+from fastapi import Path as PathParameter
 from fastapi.responses import Response
 from pydantic import BaseModel, Field
 
@@ -31,6 +32,8 @@ from headwater.storage.columns import now
 from headwater.web import AllowedJob, Context
 
 _EXAMPLES = {f"{field}.csv": field for field in labelling.FIELDS}
+# Articles that an export holds at most.
+_EXPORTED = 10_000
 # Companies without stories that a list names at most.
 _SILENT = 5_000
 _CSV = "text/csv; charset=utf-8"
@@ -223,6 +226,25 @@ def _incident_routes(router: APIRouter, monitor: Monitor) -> None:
 
 
 def _export_routes(router: APIRouter, monitor: Monitor) -> None:
+    @router.get("/exports/articles.{kind}")
+    def export_articles(
+        kind: Annotated[str, PathParameter(pattern="^(csv|xlsx)$")],
+        user: Viewer,
+        text: Word = "",
+        company: Word = "",
+        topic: Word = "",
+        source: Word = "",
+        language: Word = "",
+        label: Word = "",
+        days: Annotated[int | None, Query(ge=1, le=3650)] = None,
+    ) -> Response:
+        """articles.csv, articles.xlsx: what the same search finds, newest first, at most 10,000."""
+        since = now() - timedelta(days=days) if days else None
+        wanted = queries.Filters(text, company, topic, source, language, label, since)
+        with monitor.engine.connect() as connection:
+            found = queries.all_articles(connection, wanted, _EXPORTED)
+            return _sheet(exports.article_table(found, company=bool(company)), kind)
+
     @router.get("/exports/{name}")
     def export(name: Id, user: Viewer, days: Annotated[int, Query(ge=1, le=3650)] = 90) -> Response:
         """alerts.csv, alerts.xlsx, incidents.csv, incidents.xlsx, and sentiment.csv and topics.csv: corrections as
@@ -234,7 +256,7 @@ def _export_routes(router: APIRouter, monitor: Monitor) -> None:
         what, _, kind = name.partition(".")
         if what not in ("alerts", "incidents") or kind not in ("csv", "xlsx"):
             raise NotFound(
-                f"there is no export {name!r}; there are: alerts and incidents as .csv and .xlsx, and "
+                f"there is no export {name!r}; there are: alerts, incidents and articles as .csv and .xlsx, and "
                 f"{', '.join(_EXAMPLES)}"
             )
         until = now()
@@ -244,13 +266,7 @@ def _export_routes(router: APIRouter, monitor: Monitor) -> None:
                 table = exports.alert_table(connection, monitor.site, since, until)
             else:
                 table = exports.incident_table(connection, since, until)
-            if kind == "csv":
-                content, media = exports.to_csv(table), _CSV
-            else:
-                buffer = io.BytesIO()
-                exports.to_xlsx(table, buffer)
-                content, media = buffer.getvalue(), _SHEET
-        return _file(name, content, media)
+            return _sheet(table, kind)
 
 
 def _label_routes(router: APIRouter, monitor: Monitor) -> None:
@@ -304,6 +320,15 @@ def _house_routes(router: APIRouter, monitor: Monitor) -> None:
     def erase(subject: Id, user: Admin) -> dict[str, int]:
         """Forget a user: their name and reasons go, what they decided stays."""
         return {"erased": privacy.erase(monitor.engine, monitor.site, subject)}
+
+
+def _sheet(table: exports.Table, kind: str) -> Response:
+    """The table's rows are read here, while its connection is open."""
+    if kind == "csv":
+        return _file(f"{table.name}.csv", exports.to_csv(table), _CSV)
+    buffer = io.BytesIO()
+    exports.to_xlsx(table, buffer)
+    return _file(f"{table.name}.xlsx", buffer.getvalue(), _SHEET)
 
 
 def _file(name: str, content: bytes, media: str) -> Response:

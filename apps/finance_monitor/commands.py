@@ -163,6 +163,7 @@ def alerts(limit: int, as_json: bool) -> None:
       headwater finance alerts --limit 5
     """
     from finance_monitor.queries import recent_alerts
+    from finance_monitor.wording import told
 
     context = _context()
     found = recent_alerts(context.engine("finance"), context.settings.site, limit)
@@ -172,7 +173,8 @@ def alerts(limit: int, as_json: bool) -> None:
     for alert in found:
         content = alert["content"]
         what = f"{content['incident']['severity']:8s} {content['change']:6s}"
-        said = content["reason"].get("text", {}).get("en") or content["incident"]["entity"]
+        about = content["incident"]
+        said = told(about["entity_kind"], about["entity"], content["reason"], "en") or about["entity"]
         click.echo(f"{alert['created']:%Y-%m-%d %H:%M} {alert['held'] or 'sent':12s} {what} {said}")
 
 

@@ -15,6 +15,7 @@ from finance_monitor.calendars import period_before, zone_of
 from finance_monitor.domain import Incident
 from finance_monitor.subscriptions import SEVERITIES, Rule, Subscription, incident_then, subscriptions
 from finance_monitor.watchlists import watchlists
+from finance_monitor.wording import entity_name
 
 _WINDOW = 900
 _COMPANIES = 10
@@ -100,8 +101,8 @@ def digest(connection: sa.Connection, subscription: Subscription, start: datetim
         "start": start.isoformat(),
         "end": end.isoformat(),
         "subscription": {"id": subscription.id, "name": subscription.name},
-        "new": [_shown(incident) for incident in known if incident.opened >= start],
-        "open": [_shown(incident) for incident in known if incident.state != "closed"],
+        "new": [_shown(incident, rule) for incident in known if incident.opened >= start],
+        "open": [_shown(incident, rule) for incident in known if incident.state != "closed"],
         "companies": _companies(connection, rule, companies, start, end),
     }
 
@@ -136,10 +137,10 @@ def _wanted(rule: Rule, companies: set[str], incident: Incident) -> bool:
     return SEVERITIES.index(incident.severity) >= SEVERITIES.index(rule.min_severity)
 
 
-def _shown(incident: Incident) -> dict[str, Any]:
+def _shown(incident: Incident, rule: Rule) -> dict[str, Any]:
     return {
         "id": incident.id,
-        "name": incident.reason.get("entity_name") or incident.entity,
+        "name": entity_name(incident.entity_kind, incident.entity, incident.reason, rule.language),
         "severity": incident.severity,
         "revision": incident.revision,
         "state": incident.state,

@@ -1,4 +1,4 @@
-"""Alerts and incidents as CSV and XLSX, a row each.
+"""Alerts, incidents and articles as CSV and XLSX, a row each.
 
 Texts come from articles of strangers: in CSV a cell that a spreadsheet would run as a formula gets an apostrophe in
 front (OWASP, "CSV injection"); in XLSX every column has its type, and a text is never a formula or a link.
@@ -6,7 +6,7 @@ front (OWASP, "CSV injection"); in XLSX every column has its type, and a text is
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ import sqlalchemy as sa
 
 from finance_monitor.channels.rendering import one_line
 from finance_monitor.tables import alerts, incidents
+from finance_monitor.wording import entity_name
 from headwater.errors import HeadwaterError
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")
@@ -79,6 +80,32 @@ _INCIDENTS = (
     *_REASON,
 )
 
+_ARTICLES = (
+    Column("id"),
+    Column("published", "moment"),
+    Column("first_seen", "moment"),
+    Column("source_id"),
+    Column("kind"),
+    Column("language"),
+    Column("title"),
+    Column("url"),
+    Column("story_id"),
+    Column("novelty", "number"),
+    Column("label"),
+    Column("positive", "number"),
+    Column("neutral", "number"),
+    Column("negative", "number"),
+)
+_COMPANY = (
+    Column("relevance", "number"),
+    Column("role"),
+    Column("company_label"),
+    Column("company_positive", "number"),
+    Column("company_neutral", "number"),
+    Column("company_negative", "number"),
+    Column("sentence"),
+)
+
 
 def alert_table(connection: sa.Connection, site_id: str, since: datetime, until: datetime) -> Table:
     """The site's alerts of [since, until), in order."""
@@ -93,7 +120,8 @@ def alert_table(connection: sa.Connection, site_id: str, since: datetime, until:
             incident, reason = row.content["incident"], row.content["reason"]
             about = (row.content["change"], row.held, row.due, incident["entity_kind"], incident["entity"])
             start = (row.id, row.created, row.content["subscription"]["name"], row.incident_id, row.revision)
-            yield (*start, *about, *_reason_cells(reason, incident["entity"], incident["severity"]))
+            name = entity_name(incident["entity_kind"], incident["entity"], reason, "en")
+            yield (*start, *about, *_reason_cells(reason, name, incident["severity"]))
 
     return Table("alerts", _ALERTS, rows())
 
@@ -109,16 +137,31 @@ def incident_table(connection: sa.Connection, since: datetime, until: datetime) 
     def rows() -> Iterator[Sequence[Any]]:
         for row in connection.execute(query):
             start = (row.id, row.entity_kind, row.entity, row.state, row.revision, row.opened, row.updated, row.closed)
-            yield (*start, *_reason_cells(row.reason, row.entity, row.severity))
+            name = entity_name(row.entity_kind, row.entity, row.reason, "en")
+            yield (*start, *_reason_cells(row.reason, name, row.severity))
 
     return Table("incidents", _INCIDENTS, rows())
 
 
-def _reason_cells(reason: dict[str, Any], entity: str, severity: str) -> Sequence[Any]:
-    figures = [reason.get(name) for name in ("observed", "expected", "negative_share", "p_value", "threshold", "score")]
-    lists = [", ".join(reason.get(name, ())) for name in ("topics", "languages")]
+def article_table(found: Iterable[Mapping[str, Any]], *, company: bool) -> Table:
+    """Articles as a search found them; with `company` what its own judgement and sentence are."""
+    columns = _ARTICLES + (_COMPANY if company else ())
+
+    def rows() -> Iterator[Sequence[Any]]:
+        for row in found:
+            values = {**row, "title": one_line(row["title"]), "sentence": one_line(row.get("sentence") or "")}
+            yield [values[column.name] for column in columns]
+
+    return Table("articles", columns, rows())
+
+
+def _reason_cells(reason: dict[str, Any], name: str, severity: str) -> Sequence[Any]:
+    figures = [
+        reason.get(figure) for figure in ("observed", "expected", "negative_share", "p_value", "threshold", "score")
+    ]
+    lists = [", ".join(reason.get(several, ())) for several in ("topics", "languages")]
     stories = " | ".join(one_line(story["title"]) for story in reason.get("stories") or ())
-    return [reason.get("entity_name") or entity, severity, *figures, *lists, stories]
+    return [name, severity, *figures, *lists, stories]
 
 
 def to_csv(table: Table) -> bytes:

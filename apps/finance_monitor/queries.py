@@ -1,7 +1,7 @@
 """What the API and the command line read; every answer is limited and comes from an index."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from statistics import median
@@ -10,6 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from finance_monitor import trends
+from finance_monitor.subscriptions import SEVERITIES
 from finance_monitor.tables import (
     acknowledgements,
     alerts,
@@ -44,12 +45,15 @@ def rows(connection: sa.Connection, query: sa.Select[Any]) -> list[dict[str, Any
 
 
 def recent_alerts(engine: sa.Engine, site: str, limit: int) -> list[dict[str, Any]]:
-    """The latest alerts of a site, newest first."""
+    """The latest alerts of a site, newest first; one that tells of an end has the `peak` of its incident."""
     query = (
         sa.select(alerts).where(alerts.c.site_id == site).order_by(alerts.c.created.desc(), alerts.c.id).limit(limit)
     )
     with engine.connect() as connection:
-        return rows(connection, query)
+        found = rows(connection, query)
+        ended = {row["incident_id"] for row in found if row["content"]["change"] == "closed"}
+        worst = _worst_changes(connection, sorted(ended))
+    return [{**row, "peak": worst.get(row["incident_id"])} for row in found]
 
 
 def open_incidents(connection: sa.Connection, limit: int = 50, state: str = "") -> list[dict[str, Any]]:
@@ -110,6 +114,17 @@ def search_articles(
         after = (edge, _LAST_ID)
         if time.monotonic() > deadline:
             return found, after
+
+
+def all_articles(connection: sa.Connection, wanted: Filters, most: int) -> Iterator[dict[str, Any]]:
+    """What `search_articles` finds, to its end or until there are `most`."""
+    after: Cursor | None = None
+    while most > 0:
+        found, after = search_articles(connection, wanted, limit=min(most, 1_000), after=after)
+        yield from found
+        most -= len(found)
+        if after is None:
+            return
 
 
 def _driver(wanted: Filters) -> tuple[sa.Table, sa.ColumnElement[str], list[sa.ColumnElement[bool]]]:
@@ -248,12 +263,25 @@ def overview(connection: sa.Connection, site: str, moment: datetime) -> dict[str
 
 
 def with_peaks(connection: sa.Connection, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Incidents with `peak`: the reason of the last change before the end, which says what it was about."""
+    """Incidents with `peak`: of a closed one, whose own reason says that it is over, {moment, severity, reason} of the
+    change with the highest severity and score; None of an open one."""
+    worst = _worst_changes(connection, [row["id"] for row in found if row["state"] == "closed"])
+    return [{**row, "peak": worst.get(row["id"])} for row in found]
+
+
+def _worst_changes(connection: sa.Connection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
     c = incident_changes.c
-    ids = [row["id"] for row in found if row["state"] == "closed"]
-    query = sa.select(c.incident_id, c.reason).where(c.incident_id.in_(ids), c.change != "closed").order_by(c.revision)
-    peaks = {row["incident_id"]: row["reason"] for row in rows(connection, query)}
-    return [{**row, "peak": peaks.get(row["id"], row["reason"])} for row in found]
+    query = sa.select(c.incident_id, c.moment, c.severity, c.reason).order_by(c.revision)
+    worst: dict[str, dict[str, Any]] = {}
+    for row in rows(connection, query.where(c.incident_id.in_(ids), c.change != "closed")):
+        identity = row.pop("incident_id")
+        if identity not in worst or _badness(row) >= _badness(worst[identity]):
+            worst[identity] = row
+    return worst
+
+
+def _badness(change: dict[str, Any]) -> tuple[int, float]:
+    return SEVERITIES.index(change["severity"]), change["reason"].get("score") or 0.0
 
 
 def with_acknowledgements(connection: sa.Connection, site: str, found: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import functools
 import tomllib
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
@@ -26,3 +27,20 @@ def topic_keys() -> tuple[str, ...]:
 def topic_name(topic: str, language: str) -> str:
     """An event type as people call it; the key itself where it is unknown."""
     return str(_texts("topics").get(topic, {}).get("zh" if language == "zh" else "en", topic))
+
+
+def entity_name(kind: str, entity: str, reason: Mapping[str, Any], language: str) -> str:
+    """What an incident is about, as people call it: a company by the name it had then, a topic in `language`."""
+    if kind == "topic":
+        return topic_name(entity, language)
+    return str(reason.get("entity_name") or entity)
+
+
+def told(kind: str, entity: str, reason: Mapping[str, Any], language: str) -> str:
+    """Why, in words; "" where the reason has none."""
+    texts = reason.get("text") or {}
+    text = str(texts.get(language) or texts.get("en", ""))
+    # A topic's reason is written once for all languages, and begins with the topic's key.
+    if kind == "topic" and text.startswith(entity):
+        text = topic_name(entity, language) + text[len(entity) :]
+    return text

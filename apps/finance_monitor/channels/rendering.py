@@ -17,6 +17,7 @@ from urllib.parse import quote, urlsplit
 
 from finance_monitor.calendars import zone_of
 from finance_monitor.channels.message import Message
+from finance_monitor.wording import entity_name, told, topic_name
 
 _STORIES = 10
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]<>()#!|~&])")
@@ -76,11 +77,11 @@ def _subject(alerts: Sequence[Mapping[str, Any]], content: Mapping[str, Any], la
             "subject",
             language,
             severity=words["severity"][incident["severity"]],
-            name=_name(alerts[0]),
+            name=_name(alerts[0], language),
             change=words["change"][alerts[0]["change"]],
         )
     else:
-        names = ", ".join(dict.fromkeys(_name(alert) for alert in alerts))
+        names = ", ".join(dict.fromkeys(_name(alert, language) for alert in alerts))
         subject = say("subject_many", language, count=len(alerts), names=names)
     if content["kind"] == "escalation":
         subject = say("subject_escalation", language, minutes=content["after_minutes"], subject=subject)
@@ -97,8 +98,11 @@ def _incident_blocks(thread: Sequence[Mapping[str, Any]], language: str) -> list
     if incident["closed"]:
         state = say("state_closed", language, **figures, closed=_moment(incident["closed"], zone))
     change = words["change"][alert["change"]]
-    blocks = [Block("title", say("headline", language, name=_name(alert), change=change)), Block("line", state)]
-    said = reason.get("text", {}).get(language) or reason.get("text", {}).get("en", "")
+    blocks = [
+        Block("title", say("headline", language, name=_name(alert, language), change=change)),
+        Block("line", state),
+    ]
+    said = told(incident["entity_kind"], incident["entity"], reason, language)
     blocks += [Block("line", said)] if said else []
     blocks += _figure_blocks(reason, zone, language)
     blocks += _story_blocks(alert, language)
@@ -128,7 +132,7 @@ def _figure_blocks(reason: Mapping[str, Any], zone: str, language: str) -> list[
         figures = {"threshold": _number(reason.get("threshold")), "score": _number(reason.get("score"))}
         lines.append(("test", {"p": _number(reason["p_value"]), **figures}))
     if reason.get("topics"):
-        named = ", ".join(_topic(topic, language) for topic in reason["topics"])
+        named = ", ".join(topic_name(topic, language) for topic in reason["topics"])
         lines.append(("topics", {"topics": named}))
     return [Block("line", say(key, language, **values)) for key, values in lines]
 
@@ -156,8 +160,8 @@ def _stories(alert: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     return found
 
 
-def _name(alert: Mapping[str, Any]) -> str:
-    return str(alert["reason"].get("entity_name") or alert["incident"]["entity"])
+def _name(alert: Mapping[str, Any], language: str) -> str:
+    return entity_name(alert["incident"]["entity_kind"], alert["incident"]["entity"], alert["reason"], language)
 
 
 # --- digests ----------------------------------------------------------------------------------------------------------
@@ -322,12 +326,3 @@ def _words(language: str) -> dict[str, Any]:
     table = tomllib.loads((files("finance_monitor") / "texts" / f"{language}.toml").read_text(encoding="utf-8"))
     words: dict[str, Any] = table["alert"]
     return words
-
-
-def _topic(topic: str, language: str) -> str:
-    return str(_topics().get(topic, {}).get(language, topic))
-
-
-@functools.cache
-def _topics() -> dict[str, Any]:
-    return tomllib.loads((files("finance_monitor") / "texts" / "topics.toml").read_text(encoding="utf-8"))

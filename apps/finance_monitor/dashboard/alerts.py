@@ -1,6 +1,5 @@
 """What was sent, the rules with a dry run, channels, silences and watchlists."""
 
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
@@ -8,7 +7,7 @@ from urllib.parse import quote
 import streamlit as st
 
 from finance_monitor.dashboard import rules
-from finance_monitor.dashboard.parts import SEVERITY_COLOURS, Words, entity_name, told
+from finance_monitor.dashboard.parts import SEVERITY_COLOURS, Words, downloads, name_of, reason_of, worst_line
 from headwater.dash import Gateway, attempt, plain, when
 
 _REFRESH_SECONDS = 5
@@ -61,10 +60,11 @@ def _alert(alert: Mapping[str, Any], words: Words, language: str) -> None:
     incident = {**content["incident"], "reason": content["reason"]}
     with st.container(border=True):
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-            name = f"**{plain(entity_name(incident, language))}** – {words['change_' + content['change']]}"
+            name = f"**{plain(name_of(incident, language))}** – {words['change_' + content['change']]}"
             st.markdown(name, width="content")
             st.badge(words[incident["severity"]], color=SEVERITY_COLOURS[incident["severity"]])
-        st.markdown(plain(told(incident, language)))
+        st.markdown(plain(reason_of(incident, language)))
+        worst_line(incident, alert.get("peak"), words, language)
         held = words["held_" + alert["held"]] if alert["held"] else words["sent_at_once"]
         st.caption(plain(f"{when(alert['created'])} UTC · {content['subscription']['name']} · {held}"))
 
@@ -72,11 +72,9 @@ def _alert(alert: Mapping[str, Any], words: Words, language: str) -> None:
 def _exports(gateway: Gateway, words: Words) -> None:
     with st.expander(words["exports"], icon=":material/download:"):
         days = st.segmented_control(words["days"], (7, 30, 90, 365), default=90, key="export-days") or 90
-        with st.container(horizontal=True), attempt(words["failed"]):
+        with st.container(horizontal=True):
             for what in ("alerts", "incidents"):
-                name = f"{what}.csv"
-                fetch = functools.partial(gateway.text, f"/finance/v1/exports/{name}", days=days)
-                st.download_button(f"{words[what]} (CSV)", fetch, name, "text/csv", key=f"export-{name}")
+                downloads(gateway, what, words[what], words, key="export", days=days)
         st.caption(words["exports_hint"])
 
 

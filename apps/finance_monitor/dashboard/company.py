@@ -1,6 +1,7 @@
 """A company: who it is, its days, topics and incidents, and what was written of it."""
 
 from typing import Any
+from urllib.parse import quote
 
 import streamlit as st
 
@@ -10,6 +11,7 @@ from finance_monitor.dashboard.parts import (
     Words,
     article_lines,
     company_choice,
+    downloads,
     incident_card,
     show_figure,
     timeline_figure,
@@ -18,6 +20,7 @@ from finance_monitor.wording import topic_name
 from headwater.dash import Gateway, attempt, plain
 
 _DAYS = (7, 30, 60, 365)
+_SHOWN = 30
 
 
 def draw(gateway: Gateway, words: Words, language: str) -> None:
@@ -41,7 +44,13 @@ def draw(gateway: Gateway, words: Words, language: str) -> None:
         st.subheader(words["articles"])
         if not found["articles"]:
             st.info(words["no_articles"])
-        article_lines(found["articles"][:30], words)
+            return
+        with st.container(horizontal=True):
+            downloads(gateway, "articles", words["articles"], words, key="company", company=chosen, days=days)
+        article_lines(found["articles"][:_SHOWN], words)
+        rest = f"search?company={quote(chosen, safe='')}&lang={language}"
+        if len(found["articles"]) > _SHOWN:
+            st.markdown(f"[{words['all_articles']}]({rest})")
 
 
 def _head(found: dict[str, Any], words: Words) -> None:

@@ -1,11 +1,12 @@
 """What several pages draw: severities, judgements, links, incidents, articles, charts."""
 
+import functools
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 import streamlit as st
 
-from finance_monitor.wording import topic_name
+from finance_monitor.wording import entity_name, told, topic_name
 from headwater.dash import Gateway, attempt, plain, when
 
 Words = Mapping[str, str]
@@ -16,6 +17,7 @@ SEVERITY_COLOURS: dict[str, Colour] = {"critical": "red", "high": "orange", "med
 _TEXT_COLOURS = {"negative": "red", "positive": "green", "neutral": "gray", "": "gray"}
 NEGATIVE, POSITIVE, REST = "#c0392b", "#0f6b5c", "#c8d6d2"
 _STORIES = 6
+_FORMS = {"csv": "text/csv", "xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"}
 
 
 def link(url: str) -> str:
@@ -34,21 +36,21 @@ def judged(words: Words, label: str, probability: float | None = None) -> str:
     return f":{_TEXT_COLOURS.get(label, 'gray')}[{words[label or 'unsure']}{share}]"
 
 
-def entity_name(row: Mapping[str, Any], language: str) -> str:
+def name_of(row: Mapping[str, Any], language: str) -> str:
     """What an incident is about, as people call it."""
-    if row["entity_kind"] == "topic":
-        return topic_name(row["entity"], language)
-    return str(row["reason"].get("entity_name") or row["entity"])
+    return entity_name(row["entity_kind"], row["entity"], row["reason"], language)
 
 
-def told(row: Mapping[str, Any], language: str) -> str:
+def reason_of(row: Mapping[str, Any], language: str) -> str:
     """Why, in words."""
-    texts = row["reason"].get("text", {})
-    text = str(texts.get(language) or texts.get("en", ""))
-    # The reason of a topic's incident begins with its key.
-    if row["entity_kind"] == "topic" and text.startswith(row["entity"]):
-        text = entity_name(row, language) + text[len(row["entity"]) :]
-    return text
+    return told(row["entity_kind"], row["entity"], row["reason"], language)
+
+
+def worst_line(row: Mapping[str, Any], peak: Mapping[str, Any] | None, words: Words, language: str) -> None:
+    """When a closed incident was worst, how bad, and what was said of it then."""
+    if peak:
+        at = words["worst"].format(severity=words[peak["severity"]], moment=when(peak["moment"]))
+        st.markdown(f":small[:gray[{plain(at)}]]  \n{plain(reason_of({**row, 'reason': peak['reason']}, language))}")
 
 
 def change_arrow(change: int) -> str:
@@ -58,13 +60,15 @@ def change_arrow(change: int) -> str:
 
 def incident_card(gateway: Gateway, incident: dict[str, Any], words: Words, language: str) -> None:
     """One incident: what, how bad, why, the stories behind it, and who takes care."""
-    incident = {**incident, "reason": incident.get("peak") or incident["reason"]}
-    reason = incident["reason"]
+    peak = incident.get("peak")
+    # What a closed incident was about is known from its worst moment; its own last words say that it is over.
+    reason = peak["reason"] if peak else incident["reason"]
     with st.container(border=True):
         with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-            st.markdown(f"**{plain(entity_name(incident, language))}**", width="content")
+            st.markdown(f"**{plain(name_of(incident, language))}**", width="content")
             st.badge(words[incident["severity"]], color=SEVERITY_COLOURS[incident["severity"]])
-        st.markdown(plain(told(incident, language)))
+        st.markdown(plain(reason_of(incident, language)))
+        worst_line(incident, peak, words, language)
         until = f" – {when(incident['closed'])}" if incident["closed"] else ""
         named = "、" if language == "zh" else ", "
         topics = named.join(topic_name(topic, language) for topic in reason.get("topics", ())[:6])
@@ -118,6 +122,24 @@ def _acknowledge(gateway: Gateway, incident: Mapping[str, Any], words: Words) ->
                 gateway.post(f"/finance/v1/incidents/{incident['id']}/acknowledgement", {"reason": reason})
                 st.toast(words["acknowledged"])
                 st.rerun()
+
+
+def downloads(
+    gateway: Gateway, what: str, label: str, words: Words, *, key: str, disabled: bool = False, **query: Any
+) -> None:
+    """A button for each form of an export; the file is made when one is pressed."""
+    for kind, media in _FORMS.items():
+        fetch = functools.partial(gateway.content, f"/finance/v1/exports/{what}.{kind}", **query)
+        st.download_button(
+            f"{label} ({words['form_' + kind]})",
+            fetch,
+            f"{what}.{kind}",
+            media,
+            key=f"{key}-{what}-{kind}",
+            icon=":material/download:",
+            on_click="ignore",
+            disabled=disabled,
+        )
 
 
 def article_lines(found: Iterable[Mapping[str, Any]], words: Words) -> None:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from finance_monitor.calendars import MARKETS
 from finance_monitor.channels import KINDS
-from finance_monitor.dashboard.parts import SEVERITIES, Words, told
+from finance_monitor.dashboard.parts import SEVERITIES, Words, reason_of
 from finance_monitor.wording import topic_keys, topic_name
 from headwater.dash import Gateway, attempt, plain, when
 from headwater.errors import HeadwaterError
@@ -170,7 +170,7 @@ def _tried(gateway: Gateway, rule: dict[str, Any], words: Words, language: str) 
         content = alert["content"]
         incident = {**content["incident"], "reason": content["reason"]}
         about = f"{when(alert['created'])} · {words['change_' + content['change']]} · {words[incident['severity']]}"
-        st.markdown(f":small[:gray[{about}]]  \n{plain(told(incident, language))}")
+        st.markdown(f":small[:gray[{about}]]  \n{plain(reason_of(incident, language))}")
 
 
 def new_channel(gateway: Gateway, words: Words) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import streamlit as st
 
-from finance_monitor.dashboard.parts import Words, article_lines
+from finance_monitor.dashboard.parts import Words, article_lines, downloads
 from finance_monitor.wording import topic_keys, topic_name
 from headwater.dash import Gateway, attempt
 
@@ -25,6 +25,8 @@ def draw(gateway: Gateway, words: Words, language: str) -> None:
         if not found and following is None:
             st.info(words["no_articles"], icon=":material/search_off:")
             return
+        with st.container(horizontal=True):
+            downloads(gateway, "articles", words["articles"], words, key="search", **query)
         article_lines(found, words)
         if following is None:
             st.caption(words["that_is_all"].format(count=len(found)))
@@ -37,12 +39,16 @@ def _query(gateway: Gateway, words: Words, language: str) -> dict[str, Any]:
     companies = {row["entity"]: row["name"] for row in gateway.get("/finance/v1/companies", days=90, silent="true")}
     sources = {row["id"]: row["name"] for row in gateway.get("/finance/v1/sources")}
 
-    def choice(place: Any, label: str, options: Any, name: Any) -> Any:
-        return place.selectbox(words[label], options, format_func=lambda one: name(one) if one else words["any"])
+    def choice(place: Any, label: str, options: Any, name: Any, start: int = 0) -> Any:
+        return place.selectbox(
+            words[label], options, index=start, format_func=lambda one: name(one) if one else words["any"]
+        )
 
     left, right = st.columns([2, 1])
     text = left.text_input(words["words"], placeholder=words["words_example"], icon=":material/search:")
-    company = choice(right, "company", ["", *companies], companies.__getitem__)
+    asked = st.query_params.get("company", "")
+    start = [*companies].index(asked) + 1 if asked in companies else 0
+    company = choice(right, "company", ["", *companies], companies.__getitem__, start)
     places = st.columns(4)
     return {
         "text": text.strip(),

@@ -23,7 +23,7 @@ class Gateway:
         )
 
     def get(self, path: str, /, **query: Any) -> Any:
-        return self._call("GET", path, params={key: value for key, value in query.items() if value not in (None, "")})
+        return self._call("GET", path, params=_given(query))
 
     def post(self, path: str, body: Any = None) -> Any:
         return self._call("POST", path, json=body)
@@ -42,6 +42,10 @@ class Gateway:
         """A plain text answer, such as a log."""
         return self._send("GET", path, params=query).text
 
+    def content(self, path: str, /, **query: Any) -> bytes:
+        """A file, as it is."""
+        return self._send("GET", path, params=_given(query)).content
+
     def _call(self, method: str, path: str, **options: Any) -> Any:
         response = self._send(method, path, **options)
         return response.json() if response.content else None
@@ -57,6 +61,11 @@ class Gateway:
         if response.is_error:
             raise HeadwaterError(_detail(response))
         return response
+
+
+def _given(query: dict[str, Any]) -> dict[str, Any]:
+    """A query without what was left open."""
+    return {key: value for key, value in query.items() if value not in (None, "")}
 
 
 def _detail(response: httpx.Response) -> str:
