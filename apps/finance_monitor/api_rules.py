@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, File, UploadFile
 from pydantic import BaseModel, Field
 
-from finance_monitor import alerting, channels, outbox, queries, sources, subscriptions, watchlists
+from finance_monitor import alerting, channels, health, outbox, queries, sources, subscriptions, watchlists
 from finance_monitor.monitor import Analyst, Editor, Id, Monitor, Viewer
 from headwater.errors import HeadwaterError, NotFound
 from headwater.storage import jobs
@@ -229,8 +229,8 @@ def _source_routes(router: APIRouter, monitor: Monitor) -> None:
             return []
         found = sources.load_sources(path())
         with monitor.engine.connect() as connection:
-            health = queries.source_health(connection, [source.id for source in found], now())
-        return [{**sources.as_values(source), "health": health[source.id]} for source in found]
+            states = health.source_health(connection, [source.id for source in found], now())
+        return [{**sources.as_values(source), "health": states[source.id]} for source in found]
 
     @router.put("/sources")
     def put(values: dict[str, Any], user: Editor) -> dict[str, Any]:

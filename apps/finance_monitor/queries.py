@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from statistics import median
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,7 +18,6 @@ from finance_monitor.tables import (
     captures,
     channels,
     contributions,
-    crawls,
     incident_changes,
     incidents,
     journal,
@@ -367,58 +365,6 @@ def incidents_of(connection: sa.Connection, kind: str, name: str, limit: int = 5
     own = sa.select(incidents).where(incidents.c.entity_kind == kind, incidents.c.entity == name)
     found = rows(connection, own.order_by(incidents.c.opened.desc()).limit(limit))
     return with_peaks(connection, [{k: v for k, v in row.items() if k != "memory"} for row in found])
-
-
-def source_health(connection: sa.Connection, ids: Sequence[str], moment: datetime) -> dict[str, dict[str, Any]]:
-    """For each source: its last crawl; of its last 50 crawls within a week the errors and the share of requests that
-    were answered by "not modified"; new captures of 24 hours and of each of 7 days; and how long things took."""
-    return {source_id: _health(connection, source_id, moment) for source_id in ids}
-
-
-def _health(connection: sa.Connection, source_id: str, moment: datetime) -> dict[str, Any]:
-    week = moment - 7 * _DAY
-    query = sa.select(crawls).where(crawls.c.source_id == source_id).order_by(crawls.c.started.desc()).limit(50)
-    found = rows(connection, query)
-    figures = [row["figures"] for row in found if row["started"] > week]
-    requests = sum(f.get("requests", 0) for f in figures)
-    unchanged = sum(f.get("not_modified", 0) for f in figures)
-    c = captures.c
-    days = [
-        sa.func.sum(sa.case((sa.and_(c.fetched_at > moment - (n + 1) * _DAY, c.fetched_at <= moment - n * _DAY), 1)))
-        for n in range(7)
-    ]
-    new = connection.execute(sa.select(*days).where(c.source_id == source_id, c.fetched_at > week)).one()
-    return {
-        "last": found[0] if found else None,
-        "crawls": len(figures),
-        "new_by_day": [int(count or 0) for count in reversed(new)],
-        "new": sum(int(count or 0) for count in new),
-        "new_24h": int(new[0] or 0),
-        "errors": sum(f.get("errors", 0) for f in figures),
-        "not_modified_share": round(unchanged / requests, 3) if requests else 0.0,
-        "latency": _latency(connection, source_id),
-    }
-
-
-def _latency(connection: sa.Connection, source_id: str) -> dict[str, float | None]:
-    """Median seconds of the latest 50 captures: `found` from the stated date until it was fetched, `read` from then
-    until it was taken up, after which it is judged at once."""
-    query = (
-        sa.select(captures.c.fetched_at, journal.c.moment, revisions.c.article_id, articles.c.published)
-        .join(journal, journal.c.capture_id == captures.c.id)
-        .join(revisions, revisions.c.capture_id == captures.c.id)
-        .join(articles, articles.c.id == revisions.c.article_id)
-        .where(captures.c.source_id == source_id)
-        .order_by(captures.c.fetched_at.desc())
-        .limit(50)
-    )
-    found = connection.execute(query).all()
-    if not found:
-        return {"found": None, "read": None}
-    return {
-        "found": round(median(max(0.0, (row.fetched_at - row.published).total_seconds()) for row in found), 1),
-        "read": round(median(max(0.0, (row.moment - row.fetched_at).total_seconds()) for row in found), 1),
-    }
 
 
 def backlog(connection: sa.Connection) -> dict[str, int]:

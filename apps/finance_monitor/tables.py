@@ -101,6 +101,14 @@ unjudged = sa.Table(
     sa.Index("unjudged_by_capture", "capture_id"),
 )
 
+# When an entry's scores were there by the worker's clock, for the health of sources alone: nothing is derived from it.
+judged = sa.Table(
+    "judged",
+    metadata,
+    sa.Column("sequence", sa.Integer, primary_key=True),
+    sa.Column("moment", Moment, nullable=False),
+)
+
 articles = sa.Table(
     "articles",
     metadata,
@@ -224,6 +232,8 @@ windows = sa.Table(
     sa.Column("negative_weight", sa.Float, nullable=False),
     sa.Column("positive_weight", sa.Float, nullable=False),
     sa.Index("windows_by_time", "width", "start"),
+    # Lists of companies over a year are read from this index alone.
+    sa.Index("windows_by_kind", "entity_kind", "width", "start", "entity", "stories"),
 )
 
 # What each story counts for in an entity: so that a story counts once, and a revision can change how.

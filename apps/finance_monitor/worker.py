@@ -23,7 +23,7 @@ from finance_monitor.models import Models
 from finance_monitor.outbox import Delivered
 from finance_monitor.pipeline import Applied, Pipeline, pending
 from finance_monitor.sources import due_sources, load_sources, sources_path
-from finance_monitor.tables import crawls
+from finance_monitor.tables import crawls, judged
 from headwater.errors import Conflict, HeadwaterError, NotFound, Unavailable
 from headwater.settings import Settings
 from headwater.storage import leases
@@ -217,8 +217,17 @@ def dashboard_address(settings: Settings) -> str:
 
 
 def apply_pending(engine: sa.Engine, pipeline: Pipeline, limit: int) -> list[Applied]:
-    """Apply up to `limit` journal entries in order."""
-    return [pipeline.advance(entry) for entry in pending(engine, limit)]
+    """Apply up to `limit` journal entries in order, and note when each was judged."""
+    applied: list[Applied] = []
+    times = []
+    for entry in pending(engine, limit):
+        applied.append(pipeline.advance(entry))
+        if applied[-1].article_id and applied[-1].state != "known":
+            times.append({"sequence": entry["sequence"], "moment": now()})
+    if times:
+        with engine.begin() as connection:
+            connection.execute(judged.insert(), times)
+    return applied
 
 
 def require_lease(engine: sa.Engine) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from starlette.testclient import TestClient
 
 from finance_monitor import tables
@@ -244,6 +245,65 @@ def test_health_of_a_source_tells_crawls_captures_and_latency(client: TestClient
     health = client.get("/finance/v1/sources").json()[0]["health"]
     assert health["last"]["reason"] == "it broke off" and health["not_modified_share"] == 0.4 and health["errors"] == 1
     assert health["new_by_day"] == [0, 0, 0, 0, 0, 0, 18] and health["latency"]["found"] > 3_600
+    assert health["last_failure"]["id"] == "c1" and health["unjudged"] == {"count": 0, "reason": "", "moment": None}
+
+
+def test_health_of_a_source_tells_each_stage_and_what_was_put_aside(client: TestClient, settings: Settings) -> None:
+    engine = open_engine(settings, "finance")
+    message = {"state": "sent", "key": "m1", "content": {"kind": "alert"}, "alert_ids": [], "group_key": ""}
+    message |= {"channel": "inbox", "site_id": settings.site, "subscription_id": "", "merged_into": "", "reason": ""}
+    with engine.begin() as connection:
+        entry = connection.execute(sa.select(tables.journal).where(tables.journal.c.capture_id.is_not(None))).first()
+        assert entry is not None
+        later = tables.judged.update().where(tables.judged.c.sequence > 0)
+        connection.execute(later.values(moment=entry.moment + timedelta(seconds=2)))
+        aside = {"capture_id": entry.capture_id, "moment": entry.moment}
+        connection.execute(
+            tables.unjudged.insert(),
+            [{"sequence": 901, "reason": "first", **aside}, {"sequence": 902, "reason": "TypeError: none", **aside}],
+        )
+        change = connection.execute(sa.select(tables.incident_changes)).first()
+        assert change is not None
+        at = {"planned": change.moment, "due": change.moment, "created": now(), "worker": "", "attempts": 1}
+        told = {"incident_id": change.incident_id, "revision": change.revision, **message, **at}
+        connection.execute(tables.outbox.delete())
+        connection.execute(tables.outbox.insert().values(updated=change.moment + timedelta(seconds=7), **told))
+    health = client.get("/finance/v1/sources").json()[0]["health"]
+    assert health["latency"]["judged"] == 2 and health["latency"]["sent"] == 7 and health["latency"]["read"] >= 0
+    assert health["unjudged"]["count"] == 2 and health["unjudged"]["reason"] == "TypeError: none"
+
+
+def test_what_a_search_finds_is_taken_along_in_both_forms(client: TestClient) -> None:
+    asked = {"company": "halden", "text": "fire"}
+    text = client.get("/finance/v1/exports/articles.csv", params=asked).content.decode("utf-8-sig")
+    (row,) = csv.DictReader(io.StringIO(text))
+    assert row["title"] == "Halden Group: fire in a foundry, case 2026" and row["company_label"] == "negative"
+    sheet = client.get("/finance/v1/exports/articles.xlsx", params={"days": 7})
+    assert sheet.content[:2] == b"PK" and sheet.headers["content-disposition"].endswith('"articles.xlsx"')
+    every = client.get("/finance/v1/exports/articles.csv").content.decode("utf-8-sig")
+    assert len(list(csv.DictReader(io.StringIO(every)))) == 18
+    assert client.get("/finance/v1/exports/articles.pdf").status_code in (404, 422)
+
+
+def test_a_closed_incident_has_its_worst_moment_beside_its_last_words(client: TestClient, settings: Settings) -> None:
+    engine = open_engine(settings, "finance")
+    with engine.begin() as connection:
+        opened = connection.execute(
+            sa.select(tables.incident_changes).where(tables.incident_changes.c.change == "opened")
+        ).first()
+        assert opened is not None
+        identity, reason = opened.incident_id, opened.reason
+        is_it = tables.incidents.c.id == identity
+        connection.execute(tables.incident_changes.delete().where(tables.incident_changes.c.incident_id == identity))
+        steps = (("opened", "low", 4.0), ("grew", "high", 9.0), ("grew", "high", 6.0), ("closed", "high", 0.1))
+        for revision, (change, severity, score) in enumerate(steps, 1):
+            at = {"incident_id": identity, "revision": revision, "moment": opened.moment + timedelta(hours=revision)}
+            said = {"severity": severity, "reason": {**reason, "score": score}, "story_ids": []}
+            connection.execute(tables.incident_changes.insert().values(change=change, **at, **said))
+        connection.execute(tables.incidents.update().where(is_it).values(state="closed", closed=opened.moment))
+    peak = client.get(f"/finance/v1/incidents/{identity}").json()["peak"]
+    assert (peak["severity"], peak["reason"]["score"]) == ("high", 9.0)
+    assert {row["id"]: row["peak"] for row in client.get("/finance/v1/incidents").json()}[identity] == peak
 
 
 def test_a_user_is_forgotten_and_what_they_decided_stays(client: TestClient) -> None:

@@ -68,6 +68,9 @@ def _progress(gateway: Gateway, found: dict[str, Any], words: Words) -> None:
     first = [s for s in listed if s["health"]["crawls"] <= 1]
     waiting = backlog["captures"] - backlog["judged"]
     if waiting > 0:
+        missing = [card["name"] for card in gateway.get("/finance/v1/models") if card["production"] is None]
+        if missing:
+            st.warning(plain(words["not_prepared"].format(names=", ".join(missing))), icon=":material/warning:")
         share = backlog["judged"] / max(1, backlog["captures"])
         st.progress(share, f"{words['reading']}: {backlog['judged']:,} / {backlog['captures']:,}")
     if crawling and first:

@@ -11,6 +11,7 @@ from headwater.dash import Gateway, attempt, plain, when
 
 _GOOD = ("done", "unchanged", "running")
 _REFRESH_SECONDS = 5
+_WARNINGS = 20
 
 
 def draw(gateway: Gateway, words: Words, language: str) -> None:
@@ -50,20 +51,41 @@ def _health(found: list[dict[str, Any]], words: Words) -> None:
             words["unchanged"]: column.NumberColumn(format="percent", width="small"),
             words["new"]: column.NumberColumn(width="small"),
             words["errors"]: column.NumberColumn(width="small"),
+            words["last_failure"]: column.TextColumn(width="medium"),
             words["address"]: column.LinkColumn(width="medium"),
         },
     )
-    for source in found:
-        last = source["health"]["last"]
-        if source["enabled"] and last and last["outcome"] not in _GOOD:
-            retry = f" · {words['retry']} {when(last['retry_at'])} UTC" if last["retry_at"] else ""
-            why = f"**{plain(source['name'])}** – {words['outcome_' + last['outcome']]}: {plain(last['reason'])}{retry}"
-            st.warning(why, icon=":material/warning:")
+    for trouble in [said for source in found for said in _troubles(source, words)][:_WARNINGS]:
+        st.warning(trouble, icon=":material/warning:")
+    if any(value is not None for source in found for value in source["health"]["latency"].values()):
+        st.subheader(words["latency"])
+        st.caption(words["latency_hint"])
+        st.dataframe([_stages(source, words) for source in found], hide_index=True)
+
+
+def _troubles(source: dict[str, Any], words: Words) -> list[str]:
+    """What is wrong with a source now, and when it is asked again."""
+    name = f"**{plain(source['name'])}** – "
+    last, aside = source["health"]["last"], source["health"]["unjudged"]
+    said = []
+    if source["enabled"] and last and last["outcome"] not in _GOOD:
+        retry = f" · {words['retry']} {when(last['retry_at'])} UTC" if last["retry_at"] else ""
+        said.append(f"{name}{words['outcome_' + last['outcome']]}: {plain(last['reason'])}{retry}")
+    if aside["count"]:
+        latest = words["put_aside"].format(count=aside["count"], moment=when(aside["moment"]))
+        said.append(f"{name}{latest} {plain(aside['reason'])}")
+    return said
+
+
+def _stages(source: dict[str, Any], words: Words) -> dict[str, str]:
+    latency = source["health"]["latency"]
+    stages = {words[f"latency_{stage}"]: _span(latency[stage]) for stage in ("found", "read", "judged", "sent")}
+    return {words["source"]: source["name"], **stages}
 
 
 def _row(source: dict[str, Any], words: Words) -> dict[str, Any]:
     health = source["health"]
-    last = health["last"]
+    last, failure = health["last"], health["last_failure"]
     return {
         words["source"]: source["name"],
         words["state"]: _state(source, words),
@@ -72,8 +94,7 @@ def _row(source: dict[str, Any], words: Words) -> dict[str, Any]:
         words["new_days"]: health["new_by_day"],
         words["errors"]: health["errors"],
         words["unchanged"]: health["not_modified_share"],
-        words["latency_found"]: _span(health["latency"]["found"]),
-        words["latency_read"]: _span(health["latency"]["read"]),
+        words["last_failure"]: f"{when(failure['started'])[5:]} {failure['reason']}" if failure else "",
         words["every"]: _span(source["every"]),
         words["address"]: source["url"],
     }
@@ -98,7 +119,7 @@ def _span(seconds: float | None) -> str:
     for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
         if seconds >= size:
             return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
 
 
 def _edit(gateway: Gateway, found: list[dict[str, Any]], words: Words) -> None:
