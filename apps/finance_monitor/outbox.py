@@ -78,7 +78,7 @@ def deliver(
         return first + timedelta(seconds=time.monotonic() - started)
 
     _settle(engine, clock())
-    waiting = _channels_with_work(engine, clock(), site_id)
+    waiting = _channels_with_work(engine, clock(), site_id, kinds)
     if not waiting:
         return Delivered()
     worker = secrets.token_hex(8)
@@ -279,17 +279,23 @@ def _settle(engine: sa.Engine, moment: datetime) -> None:
         connection.execute(outbox.update().where(pending, old).values(state="failed", reason=late, updated=moment))
 
 
-def _channels_with_work(engine: sa.Engine, moment: datetime, site_id: str | None) -> list[tuple[str, str]]:
+def _channels_with_work(
+    engine: sa.Engine, moment: datetime, site_id: str | None, kinds: Callable[[str], Channel]
+) -> list[tuple[str, str]]:
     with engine.connect() as connection:
         query = (
-            sa.select(outbox.c.site_id, outbox.c.channel)
+            sa.select(outbox.c.site_id, outbox.c.channel, outbox.c.state, channels.c.kind)
+            .join(channels, sa.and_(channels.c.site_id == outbox.c.site_id, channels.c.name == outbox.c.channel))
             .where(outbox.c.state.in_(("pending", "ambiguous")), outbox.c.due <= moment)
             .distinct()
             .order_by(outbox.c.site_id, outbox.c.channel)
         )
         if site_id is not None:
             query = query.where(outbox.c.site_id == site_id)
-        return [(row.site_id, row.channel) for row in connection.execute(query)]
+        rows = connection.execute(query).all()
+    # An ambiguous message is tried again only where a second copy is dropped.
+    due = [(row.site_id, row.channel) for row in rows if row.state == "pending" or kinds(row.kind).IDEMPOTENT]
+    return list(dict.fromkeys(due))
 
 
 def retry(connection: sa.Connection, site_id: str, key: str, moment: datetime) -> None:

@@ -70,7 +70,7 @@ def replay(
         own = Settings(home=Path(folder), database_url=None)
         copy = open_engine(own, "finance")
         migrate(copy, "finance")
-        _copy_rules(engine, copy)
+        later_rules = _copy_rules(engine, copy)
         pipeline = Pipeline(copy, models, gazetteer, alert_age=alert_age)
         entries = _journal(engine, end)
         previous: datetime | None = None
@@ -78,6 +78,8 @@ def replay(
             if speed > 0 and previous is not None and (start is None or entry["moment"] >= start):
                 wait(max(0.0, (entry["moment"] - previous).total_seconds() / speed))
             previous = entry["moment"]
+            while later_rules and later_rules[0]["created"] <= entry["moment"]:
+                _insert(copy, subscriptions, [later_rules.pop(0)])
             if entry["capture_id"] is not None:
                 _copy_capture(engine, copy, blobs, entry["capture_id"])
             pipeline.advance(entry)
@@ -111,12 +113,22 @@ def _journal(engine: sa.Engine, end: datetime | None) -> list[dict[str, Any]]:
         return [dict(row._mapping) for row in connection.execute(query)]
 
 
-def _copy_rules(engine: sa.Engine, copy: sa.Engine) -> None:
-    with engine.connect() as source, copy.begin() as target:
-        for table in (channels, subscriptions, watchlists, silences, acknowledgements):
-            rows = [dict(row._mapping) for row in source.execute(sa.select(table))]
-            if rows:
-                target.execute(table.insert(), rows)
+def _copy_rules(engine: sa.Engine, copy: sa.Engine) -> list[dict[str, Any]]:
+    """Copy what the alerts go by; returns the subscriptions, oldest first, which are not to fire before they were made.
+
+    Silences and acknowledgements hold moments of their own. A rule that was edited counts in its last form.
+    """
+    with engine.connect() as source:
+        for table in (channels, watchlists, silences, acknowledgements):
+            _insert(copy, table, [dict(row._mapping) for row in source.execute(sa.select(table))])
+        query = sa.select(subscriptions).order_by(subscriptions.c.created, subscriptions.c.id)
+        return [dict(row._mapping) for row in source.execute(query)]
+
+
+def _insert(engine: sa.Engine, table: sa.Table, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        with engine.begin() as connection:
+            connection.execute(table.insert(), rows)
 
 
 def _copy_capture(engine: sa.Engine, copy: sa.Engine, blobs: Blobs, capture_id: int) -> None:

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from finance_monitor import alerting, trends
+from finance_monitor import alerting, subscriptions, trends
 from finance_monitor.articles import canonical_url
 from finance_monitor.pipeline import Pipeline
 from finance_monitor.replay import alert_lines, replay
+from finance_monitor.subscriptions import Rule
 from finance_monitor.tables import (
     alerts,
     articles,
@@ -166,6 +167,21 @@ def test_replay_gives_the_same_bytes(desk: Desk) -> None:
         desk.settings, desk.engine, desk.models, desk.gazetteer, end=NOON + 6 * HOUR, alert_age=timedelta(days=30)
     )
     assert part.alerts == live[: len(part.alerts)] and 0 < len(part.alerts) < len(live)
+
+
+def test_a_replay_tells_nothing_by_a_rule_that_was_not_made_yet(desk: Desk) -> None:
+    surge(desk)
+    desk.run(NOON + 6 * HOUR)
+    with desk.engine.begin() as connection:
+        rule, made = Rule(channels=("inbox",)), NOON + 8 * HOUR
+        subscriptions.save(connection, "shop", "late", rule, actor="test", moment=made, subscription_id="late")
+    desk.publish("more", "Halden Group: another fire and a recall, case 77", "flames " * 30, at=NOON + 9 * HOUR)
+    for hours in (9, 40, 70):
+        desk.run(NOON + hours * HOUR)
+    live = alert_lines(desk.engine)
+    assert any('"subscription_id": "late"' in line for line in live)
+    again = replay(desk.settings, desk.engine, desk.models, desk.gazetteer, alert_age=timedelta(days=30))
+    assert again.alerts == live
 
 
 def test_what_is_not_known_yet_moves_nothing(desk: Desk) -> None:
