@@ -223,11 +223,13 @@ def _source_routes(router: APIRouter, monitor: Monitor) -> None:
         return sources.sources_path(monitor.settings)
 
     @router.get("/sources")
-    def listed(user: Viewer) -> list[dict[str, Any]]:
-        """Sources with their health."""
+    def listed(user: Viewer, with_health: bool = True) -> list[dict[str, Any]]:
+        """Sources, with their health where it is asked for."""
         if not path().exists():
             return []
         found = sources.load_sources(path())
+        if not with_health:
+            return [sources.as_values(source) for source in found]
         with monitor.engine.connect() as connection:
             states = health.source_health(connection, [source.id for source in found], now())
         return [{**sources.as_values(source), "health": states[source.id]} for source in found]

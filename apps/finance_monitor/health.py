@@ -28,6 +28,29 @@ _MESSAGES = 200
 _FAILURES = ("failed", "blocked", "partial")
 
 
+def _day(number: int) -> sa.ColumnElement[bool]:
+    fetched = captures.c.fetched_at
+    return sa.and_(fetched > sa.bindparam(f"day_{number + 1}"), fetched <= sa.bindparam(f"day_{number}"))
+
+
+# Made once: for dozens of sources, making them took longer than asking them.
+_SOURCE = sa.bindparam("source")
+_LATEST_CRAWLS = sa.select(crawls).where(crawls.c.source_id == _SOURCE).order_by(crawls.c.started.desc()).limit(_CRAWLS)
+_NEW = sa.select(*(sa.func.sum(sa.case((_day(number), 1), else_=0)) for number in range(_DAYS))).where(
+    captures.c.source_id == _SOURCE, captures.c.fetched_at > sa.bindparam(f"day_{_DAYS}")
+)
+_STAGES = (
+    sa.select(captures.c.fetched_at, journal.c.moment, articles.c.published, judged.c.moment.label("judged"))
+    .join(journal, journal.c.capture_id == captures.c.id)
+    .join(revisions, revisions.c.capture_id == captures.c.id)
+    .join(articles, articles.c.id == revisions.c.article_id)
+    .outerjoin(judged, judged.c.sequence == journal.c.sequence)
+    .where(captures.c.source_id == _SOURCE)
+    .order_by(captures.c.fetched_at.desc())
+    .limit(_CAPTURES)
+)
+
+
 def source_health(connection: sa.Connection, ids: Sequence[str], moment: datetime) -> dict[str, dict[str, Any]]:
     """For each source, of the last seven days: its last crawl and last failure; of its last 50 crawls the errors and
     the share of requests that were answered by "not modified"; new captures a day; what was put aside; `latency`."""
@@ -44,8 +67,7 @@ def source_health(connection: sa.Connection, ids: Sequence[str], moment: datetim
 
 def _health(connection: sa.Connection, source_id: str, moment: datetime) -> dict[str, Any]:
     week = moment - _DAYS * _DAY
-    query = sa.select(crawls).where(crawls.c.source_id == source_id).order_by(crawls.c.started.desc()).limit(_CRAWLS)
-    found = rows(connection, query)
+    found = [dict(row._mapping) for row in connection.execute(_LATEST_CRAWLS, {"source": source_id})]
     figures = [row["figures"] for row in found if row["started"] > week]
     requests = sum(f.get("requests", 0) for f in figures)
     unchanged = sum(f.get("not_modified", 0) for f in figures)
@@ -65,30 +87,14 @@ def _health(connection: sa.Connection, source_id: str, moment: datetime) -> dict
 
 def _new_by_day(connection: sa.Connection, source_id: str, moment: datetime) -> list[int]:
     """Captures of the last 24 hours, of those before, and so on."""
-    c = captures.c
-
-    def between(days: int) -> sa.ColumnElement[bool]:
-        return sa.and_(c.fetched_at > moment - (days + 1) * _DAY, c.fetched_at <= moment - days * _DAY)
-
-    counts = [sa.func.sum(sa.case((between(days), 1), else_=0)) for days in range(_DAYS)]
-    query = sa.select(*counts).where(c.source_id == source_id, c.fetched_at > moment - _DAYS * _DAY)
-    return [int(count or 0) for count in connection.execute(query).one()]
+    edges = {f"day_{number}": moment - number * _DAY for number in range(_DAYS + 1)}
+    return [int(count or 0) for count in connection.execute(_NEW, {"source": source_id, **edges}).one()]
 
 
 def _latency(connection: sa.Connection, source_id: str) -> dict[str, float | None]:
     """Median seconds of the latest 50 captures: `found` from the stated date until it was fetched, `read` from then
     until it was taken up, `judged` from then until its scores were there."""
-    query = (
-        sa.select(captures.c.fetched_at, journal.c.moment, articles.c.published, judged.c.moment.label("judged"))
-        .join(journal, journal.c.capture_id == captures.c.id)
-        .join(revisions, revisions.c.capture_id == captures.c.id)
-        .join(articles, articles.c.id == revisions.c.article_id)
-        .outerjoin(judged, judged.c.sequence == journal.c.sequence)
-        .where(captures.c.source_id == source_id)
-        .order_by(captures.c.fetched_at.desc())
-        .limit(_CAPTURES)
-    )
-    found = connection.execute(query).all()
+    found = connection.execute(_STAGES, {"source": source_id}).all()
     return {
         "found": _middle([_seconds(row.published, row.fetched_at) for row in found]),
         "read": _middle([_seconds(row.fetched_at, row.moment) for row in found]),

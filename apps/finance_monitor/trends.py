@@ -131,12 +131,19 @@ def series(
 ) -> list[dict[str, Any]]:
     """Counts a window, without gaps. `width`: any multiple of 15 minutes; whole days are read from the day windows."""
     stored = DAY if width % DAY == 0 else QUARTER
-    query = sa.select(windows).where(
-        windows.c.entity_kind == entity_kind,
-        windows.c.entity == entity,
-        windows.c.width == stored,
-        windows.c.start >= window_start(since, width),
-        windows.c.start < until,
+    # Kinds of sources are summed by the database, so that a third of the rows come over.
+    sums = [sa.func.sum(windows.c[name]).label(name) for name in _COUNTS]
+    query = (
+        sa.select(windows.c.start, *sums)
+        .where(
+            windows.c.entity_kind == entity_kind,
+            windows.c.entity == entity,
+            windows.c.width == stored,
+            windows.c.start >= window_start(since, width),
+            windows.c.start < until,
+        )
+        .group_by(windows.c.start)
+        .order_by(windows.c.start)
     )
     if source_kind:
         query = query.where(windows.c.source_kind == source_kind)
@@ -145,9 +152,9 @@ def series(
     while start < until:
         found[start] = {"start": start.isoformat(), **dict.fromkeys(_COUNTS, 0)}
         start += timedelta(seconds=width)
-    for row in connection.execute(query):
-        slot = found.get(window_start(row.start, width))
+    for start, *counts in connection.execute(query):
+        slot = found.get(window_start(start, width))
         if slot is not None:
-            for name in _COUNTS:
-                slot[name] = round(slot[name] + getattr(row, name), 6)
+            for name, count in zip(_COUNTS, counts, strict=True):
+                slot[name] = round(slot[name] + count, 6)
     return list(found.values())

@@ -24,6 +24,7 @@ from finance_monitor.sources import put_source, sources_path
 from finance_monitor.subscriptions import Rule
 from finance_monitor.tables import crawls
 from finance_monitor.worker import gazetteer_path
+from headwater.data import read_texts
 from headwater.settings import Settings, load_settings
 from headwater.storage.columns import now
 from headwater.storage.engine import open_engine
@@ -180,6 +181,10 @@ def test_search_finds_by_words_and_goes_on_page_by_page(page: Any, desk: Any) ->
     page.get_by_label("Words of the title").press("Enter")
     page.get_by_text("That is all: 1.").wait_for()
     assert page.get_by_role("link", name="Orwell Air opens route number 518").count() == 1
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Articles (Excel)").click()
+    assert Path(download.value.path()).read_bytes()[:2] == b"PK"
+    assert download.value.suggested_filename == "articles.xlsx"
     desk.keep(page, "search")
 
 
@@ -239,7 +244,7 @@ def test_sources_show_what_failed_and_one_is_added_by_its_address_alone(page: An
     desk.keep(page, "sources")
 
 
-def test_a_label_is_kept_and_asked_for_no_more(page: Any, desk: Any) -> None:
+def test_a_label_is_kept_asked_for_no_more_and_read_by_a_tuning(page: Any, desk: Any, tmp_path: Path) -> None:
     desk.visit(page, "label")
     buttons = page.get_by_role("button", name="Neutral · 36%")
     buttons.first.wait_for()
@@ -251,6 +256,14 @@ def test_a_label_is_kept_and_asked_for_no_more(page: Any, desk: Any) -> None:
     page.get_by_role("tab", name="Corrected").click()
     page.get_by_text("headwater tune classify", exact=False).wait_for()
     assert before >= 1
+    # What was chosen is a row of the file that a tuning reads.
+    path = tmp_path / "sentiment.csv"
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Sentiment (CSV)").click()
+    download.value.save_as(path)
+    read = read_texts(path, text_column="text", label_column="label")
+    assert not read.problems and {example.label for example in read.examples} == {"neutral"}
+    assert all("opens route number" in example.text and "Orwell" not in example.text for example in read.examples)
 
 
 def test_every_page_speaks_chinese(page: Any, desk: Any) -> None:

@@ -74,7 +74,7 @@ def _exports(gateway: Gateway, words: Words) -> None:
         days = st.segmented_control(words["days"], (7, 30, 90, 365), default=90, key="export-days") or 90
         with st.container(horizontal=True):
             for what in ("alerts", "incidents"):
-                downloads(gateway, what, words[what], words, key="export", days=days)
+                downloads(gateway, what, {"days": days}, words, key="export")
         st.caption(words["exports_hint"])
 
 

@@ -46,7 +46,7 @@ def draw(gateway: Gateway, words: Words, language: str) -> None:
             st.info(words["no_articles"])
             return
         with st.container(horizontal=True):
-            downloads(gateway, "articles", words["articles"], words, key="company", company=chosen, days=days)
+            downloads(gateway, "articles", {"company": chosen, "days": days}, words, key="company")
         article_lines(found["articles"][:_SHOWN], words)
         rest = f"search?company={quote(chosen, safe='')}&lang={language}"
         if len(found["articles"]) > _SHOWN:

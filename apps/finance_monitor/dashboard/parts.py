@@ -1,7 +1,8 @@
 """What several pages draw: severities, judgements, links, incidents, articles, charts."""
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Literal
 
 import streamlit as st
@@ -124,21 +125,18 @@ def _acknowledge(gateway: Gateway, incident: Mapping[str, Any], words: Words) ->
                 st.rerun()
 
 
-def downloads(
-    gateway: Gateway, what: str, label: str, words: Words, *, key: str, disabled: bool = False, **query: Any
-) -> None:
+def downloads(gateway: Gateway, what: str, query: Mapping[str, Any], words: Words, *, key: str) -> None:
     """A button for each form of an export; the file is made when one is pressed."""
     for kind, media in _FORMS.items():
         fetch = functools.partial(gateway.content, f"/finance/v1/exports/{what}.{kind}", **query)
         st.download_button(
-            f"{label} ({words['form_' + kind]})",
+            f"{words[what]} ({words['form_' + kind]})",
             fetch,
             f"{what}.{kind}",
             media,
             key=f"{key}-{what}-{kind}",
             icon=":material/download:",
             on_click="ignore",
-            disabled=disabled,
         )
 
 
@@ -176,8 +174,11 @@ def timeline_figure(found: Mapping[str, Any], words: Words, *, height: int = 340
     negative = [row["negative"] for row in found["series"]]
     rest = [row["stories"] - row["negative"] for row in found["series"]]
     figure = go.Figure()
-    figure.add_bar(x=starts, y=negative, name=words["negative"], marker_color=NEGATIVE)
-    figure.add_bar(x=starts, y=rest, name=words["other_stories"], marker_color=REST)
+    # A bar stands over its window, from start to end, so that it agrees with points and shades; in milliseconds.
+    width = _step(starts) * 1000
+    place = {"x": starts, "offset": 0, "width": 0.88 * width}
+    figure.add_bar(y=negative, name=words["negative"], marker_color=NEGATIVE, **place)
+    figure.add_bar(y=rest, name=words["other_stories"], marker_color=REST, **place)
     bad = [row for row in found.get("stories", ()) if row["label"] == "negative"]
     if bad:
         figure.add_scatter(
@@ -200,10 +201,16 @@ def timeline_figure(found: Mapping[str, Any], words: Words, *, height: int = 340
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
         yaxis={"title": words["stories"], "rangemode": "tozero"},
         xaxis={"range": [starts[0], found["until"]] if starts and "until" in found else None},
-        bargap=0.15,
         hoverlabel={"align": "left"},
     )
     return figure
+
+
+def _step(starts: Sequence[str]) -> float:
+    """Seconds from one window to the next; a day where there is only one."""
+    if len(starts) < 2:
+        return 86_400.0
+    return (datetime.fromisoformat(starts[1]) - datetime.fromisoformat(starts[0])).total_seconds()
 
 
 def _unmarked(text: str) -> str:

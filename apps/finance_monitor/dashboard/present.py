@@ -1,6 +1,6 @@
 """What is happening now: incidents with their reasons, and the most negative companies and topics."""
 
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 import streamlit as st
@@ -50,14 +50,18 @@ def _body(gateway: Gateway, words: Words, language: str) -> None:
 def _counts(found: dict[str, Any], words: Words) -> None:
     day = found["day"]
     with st.container(horizontal=True):
-        change = day["stories"] - day["stories_before"]
-        st.metric(words["stories_day"], f"{day['stories']:,}", f"{change:+,}", delta_color="off", border=True)
-        change = day["negative"] - day["before"]
-        st.metric(words["negative_day"], f"{day['negative']:,}", f"{change:+,}", delta_color="inverse", border=True)
-        st.metric(words["articles_in_all"], f"{found['backlog']['articles']:,}", border=True)
+        _count(words["stories_day"], day["stories"], day["stories"] - day["stories_before"], "off")
+        _count(words["negative_day"], day["negative"], day["negative"] - day["before"], "inverse")
+        _count(words["articles_in_all"], found["backlog"]["articles"], 0, "off")
     kinds = " · ".join(f"{words['kind_' + row['source_kind']]} {row['stories']}" for row in found["source_kinds"])
     if kinds:
         st.caption(f"{words['against_day_before']} {words['by_kind']}: {kinds}")
+
+
+def _count(label: str, value: int, change: int, colour: Literal["off", "inverse"]) -> None:
+    """A figure; no arrow where nothing has changed."""
+    arrow = f"{change:+,}" if change else None
+    st.metric(label, f"{value:,}", arrow, delta_color=colour, border=True, height="stretch")
 
 
 def _progress(gateway: Gateway, found: dict[str, Any], words: Words) -> None:

@@ -26,7 +26,7 @@ def draw(gateway: Gateway, words: Words, language: str) -> None:
             st.info(words["no_articles"], icon=":material/search_off:")
             return
         with st.container(horizontal=True):
-            downloads(gateway, "articles", words["articles"], words, key="search", **query)
+            downloads(gateway, "articles", query, words, key="search")
         article_lines(found, words)
         if following is None:
             st.caption(words["that_is_all"].format(count=len(found)))
@@ -37,7 +37,7 @@ def draw(gateway: Gateway, words: Words, language: str) -> None:
 
 def _query(gateway: Gateway, words: Words, language: str) -> dict[str, Any]:
     companies = {row["entity"]: row["name"] for row in gateway.get("/finance/v1/companies", days=90, silent="true")}
-    sources = {row["id"]: row["name"] for row in gateway.get("/finance/v1/sources")}
+    sources = {row["id"]: row["name"] for row in gateway.get("/finance/v1/sources", with_health="false")}
 
     def choice(place: Any, label: str, options: Any, name: Any, start: int = 0) -> Any:
         return place.selectbox(

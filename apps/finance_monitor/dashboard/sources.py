@@ -32,7 +32,7 @@ def draw(gateway: Gateway, words: Words, language: str) -> None:
 
     health()
     with attempt(words["no_gateway"]):
-        found = gateway.get("/finance/v1/sources")
+        found = gateway.get("/finance/v1/sources", with_health="false")
         if found:
             _edit(gateway, found, words)
 
