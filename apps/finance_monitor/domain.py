@@ -55,7 +55,8 @@ class FeedEntry:
 
 @dataclass(frozen=True)
 class Page:
-    """What a page says: `text` in paragraphs divided by newlines; `method` names the extractor that found it."""
+    """What a page says: `text` in paragraphs divided by newlines; `method` names the extractor that found it, `read` is
+    the moment against which its dates were read."""
 
     title: str
     text: str
@@ -64,6 +65,7 @@ class Page:
     language: str = ""
     canonical: str = ""
     method: str = ""
+    read: datetime | None = None
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,16 @@ import io
 import json
 import logging
 import re
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from finance_monitor.dates import read_date
-from finance_monitor.decoding import decode
+from finance_monitor.decoding import decode, for_lxml
 from finance_monitor.domain import DateFound, Page
-from finance_monitor.feeds import plain, unpack
+from finance_monitor.feeds import absolute, plain, unpack
 
 # Pages above this are read up to here: no article is longer, and parsing takes about 25 ms per 100 kB.
 _HTML_CHARACTERS = 3_000_000
@@ -27,12 +30,14 @@ _META_DATES = (
     "publish-date", "publish_date", "dc.date", "dc.date.issued", "dcterms.created", "dcterms.date", "parsely-pub-date",
     "sailthru.date", "article.published", "published_time", "og:pubdate", "weibo:article:create_at", "apub:time",
 )  # fmt: skip
+_PDF_DATE = re.compile(
+    r"^D:(\d{4})(\d{2})(\d{2})(?:(\d{2})(\d{2}))?(?:\d{2})?(?:([Z+-])(?:(\d{2})'?(\d{2})?)?)?.*", re.DOTALL
+)
 _TIME_TAG = re.compile(r"<time\b[^<>]{0,400}>", re.IGNORECASE)
 _ATTRIBUTE = re.compile(r"""([\w:.-]+)\s*=\s*("[^"]{0,2000}"|'[^']{0,2000}'|[^\s"'>]+)""")
 _META_TAG = re.compile(r"<meta\b[^<>]{0,4000}>", re.IGNORECASE)
-_JSON_LD = re.compile(
-    r"<script[^<>]{0,300}application/ld\+json[^<>]{0,300}>(.{0,200000}?)</script\s*>", re.IGNORECASE | re.DOTALL
-)
+_SCRIPT = re.compile(r"<script\b([^<>]{0,600})>", re.IGNORECASE)
+_SCRIPT_END = re.compile(r"</script", re.IGNORECASE)
 _VISIBLE = re.compile(
     r"\b(?:\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(?::\d{2})?(?:Z|[+-]\d{2}:?\d{2})?"
     r"|\d{4}年\d{1,2}月\d{1,2}日(?:\s*\d{1,2}[:：]\d{2})?"
@@ -51,12 +56,17 @@ for _name in ("trafilatura", "htmldate", "pypdf"):
 
 
 def read_page(data: bytes, content_type: str, url: str, now: datetime, *, language: str = "", region: str = "") -> Page:
-    """Read one page. Empty text where there is none to be found; never raises for the content of a page."""
+    """Read one page. Empty text where there is none to be found; never raises for the content of a page.
+
+    `now` is what "3 hours ago" counts from. It is kept with the page, so that reading it again gives the same.
+    """
     data = unpack(data)
     if data[:1024].lstrip()[:5] == b"%PDF-":
-        return _read_pdf(data, now, language, region)
-    text, _ = decode(data, content_type)
-    return _read_html(text[:_HTML_CHARACTERS], url, now, language, region)
+        page = _read_pdf(data, now, language, region)
+    else:
+        text = for_lxml(decode(data, content_type)[0][:_HTML_CHARACTERS])
+        page = _read_html(text, url, now, language, region)
+    return replace(page, read=now)
 
 
 def _read_html(markup: str, url: str, now: datetime, language: str, region: str) -> Page:
@@ -78,16 +88,15 @@ def _read_html(markup: str, url: str, now: datetime, language: str, region: str)
         found = _htmldate(markup, now)
     author = _first(_names(linked.get("author")), metas.get("author"), metas.get("article:author"))
     stated = tree.get("lang") or tree.get("{http://www.w3.org/XML/1998/namespace}lang") or metas.get("og:locale", "")
-    canonical = next(
-        (link.get("href") or "" for link in tree.iter("link") if (link.get("rel") or "").lower() == "canonical"), ""
-    )
+    links = (link for link in tree.iter("link") if (link.get("rel") or "").lower() == "canonical")
+    canonical = next((link.get("href") or "" for link in links), "")
     return Page(
         plain(title)[:500],
         body[:_TEXT],
         found,
         plain(author)[:300] if not author.startswith("http") else "",
-        stated.split("_")[0].split("-")[0].lower()[:8],
-        canonical[:2000] if canonical.startswith(("http://", "https://")) else "",
+        re.split("[_-]", plain(stated))[0].lower()[:8],
+        absolute("", canonical),
         method,
     )
 
@@ -179,7 +188,7 @@ def _published(
             if found.moment is not None:
                 return found
             first = first or found
-    body = re.sub(r"(?is)<(script|style)\b.*?</\1\s*>", " ", markup[:500_000])
+    body = re.sub(r"(?is)<(script|style)\b.*?(</\1\s*>|\Z)", " ", markup[:500_000])
     at = body.find(title[:40], body.lower().find("<body")) if title else -1
     visible = plain(body[max(0, at - 1500) : at + 4000]) if at >= 0 else ""
     if match := _VISIBLE.search(visible):
@@ -216,7 +225,7 @@ def _attributes(tag: str) -> dict[str, str]:
 
 def _json_ld(markup: str) -> dict[str, Any]:
     """The first JSON-LD object that is an article (schema.org)."""
-    for block in _JSON_LD.findall(markup[:2_000_000])[:10]:
+    for block in islice(_linked_data(markup[:2_000_000]), 10):
         try:
             parsed = json.loads(block)
         except (ValueError, RecursionError):
@@ -229,6 +238,14 @@ def _json_ld(markup: str) -> dict[str, Any]:
             if isinstance(item, dict) and ("headline" in item or "datePublished" in item):
                 return item
     return {}
+
+
+def _linked_data(markup: str) -> Iterator[str]:
+    at = 0
+    while (begin := _SCRIPT.search(markup, at)) and (end := _SCRIPT_END.search(markup, begin.end())):
+        if "application/ld+json" in begin.group(1).lower():
+            yield markup[begin.end() : end.start()]
+        at = end.end()
 
 
 def _names(author: Any) -> str:
@@ -244,6 +261,14 @@ def _first(*values: str | None) -> str:
     return next((value for value in values if value and value.strip()), "")
 
 
+def _pdf_date(match: re.Match[str]) -> str:
+    """D:20260304093000+08'00' → 2026-03-04 09:30+08:00 (ISO 32000-1, 7.9.4)."""
+    year, month, day, hour, minute, zone, hours, minutes = match.groups()
+    clock = f" {hour}:{minute}" if minute else ""
+    offset = f"{zone}{hours}:{minutes or '00'}" if clock and hours else "Z" if clock and zone == "Z" else ""
+    return f"{year}-{month}-{day}{clock}{offset}"
+
+
 def _read_pdf(data: bytes, now: datetime, language: str, region: str) -> Page:
     from pypdf import PdfReader
 
@@ -255,10 +280,7 @@ def _read_pdf(data: bytes, now: datetime, language: str, region: str) -> Page:
         pages = [reader.pages[i].extract_text() or "" for i in range(min(_PDF_PAGES, len(reader.pages)))]
         text = "\n".join(plain(page) for page in pages)
         title = str(info.get("/Title") or "").strip() or next((line for line in text.split("\n") if len(line) > 3), "")
-        raw = re.sub(
-            r"^D:(\d{4})(\d{2})(\d{2})(\d{2})?(\d{2})?.*", r"\1-\2-\3 \4:\5", str(info.get("/CreationDate") or "")
-        )
-        raw = raw if re.search(r":\d", raw) else raw[:10]
+        raw = _PDF_DATE.sub(_pdf_date, str(info.get("/CreationDate") or ""))
     except Exception as error:  # noqa: BLE001 - a PDF is hostile input; pypdf raises errors of many kinds
         return Page("", "", method=f"pdf ({type(error).__name__})")
     found = read_date(raw, "pdf creation date", now, language, region=region) if raw else None

@@ -136,15 +136,15 @@ def _copy_capture(engine: sa.Engine, copy: sa.Engine, blobs: Blobs, capture_id: 
     with engine.connect() as connection:
         row = connection.execute(sa.select(captures).where(captures.c.id == capture_id)).one()
     values = dict(row._mapping)
-    # What could not be read within its time would hold up the replay as well.
-    unread = ((values["page"] or {}).get("method") or "").startswith(("unreadable", "refused"))
-    if values["page_blob"] and not unread:
+    kept = values["page"] or {}
+    # A page that no parser survived, or none in its time, was taken without its text, and must not stop a replay.
+    if values["page_blob"] and not kept.get("method", "").startswith(("unreadable", "refused")):
         source = values["source"]
         page = read_page(
             blobs.get(values["page_blob"]),
             values["content_type"],
             values["url"],
-            values["fetched_at"],
+            datetime.fromisoformat(kept["read"]) if kept.get("read") else values["fetched_at"],
             language=source["language"],
             region=source["region"],
         )

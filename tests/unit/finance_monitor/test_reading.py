@@ -1,20 +1,26 @@
 """Raw bytes of feeds, sitemaps, listings and pages → entries and articles."""
 
 import gzip
+import importlib.util
 import json
-import random
+import sys
 import time
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from finance_monitor.crawling.record import plain_values
 from finance_monitor.dates import read_date
 from finance_monitor.decoding import decode
-from finance_monitor.feeds import feed_link, looks_like, parse_feed, parse_listing, parse_sitemap, plain
+from finance_monitor.domain import FeedEntry
+from finance_monitor.feeds import Feed, feed_link, looks_like, parse_feed, parse_listing, parse_sitemap, plain, unpack
 from finance_monitor.pages import read_page
 
 NOW = datetime(2026, 3, 4, 15, 30, tzinfo=UTC)
 URL = "https://wire.example/feed"
+MUTANTS = 400
 CHINESE = "恒岑科技公告称，公司被立案调查，股价跌停。" * 3
 TRADITIONAL = "瑞岡航空發布新一代沿海快線，預訂量已超過計劃。" * 3
 
@@ -39,6 +45,81 @@ TRADITIONAL = "瑞岡航空發布新一代沿海快線，預訂量已超過計�
 def test_pages_are_read_in_the_encoding_that_fits(text: str, encoding: str, header: str, meta: str) -> None:
     data = (meta + text).encode(encoding)
     assert decode(data, header)[0] == meta + text
+
+
+JAPANESE = "株価が急落し、取引所は売買を停止した。ハルデン社は減配を発表した。"
+CIRCLED = JAPANESE + "㈱ハルデンは①減配②希望退職を発表した。"
+KOREAN = "할덴 그룹은 분기 순이익이 절반으로 줄었다고 밝혔으며 주가는 급락했다."
+RUSSIAN = "Прибыль компании упала вдвое за квартал, сообщил совет директоров."
+POLISH = "Zysk spółki spadł o połowę – poinformował zarząd; kurs akcji tąpnął po sesji."
+TURKISH = "Kârları düştü, şirket açıkladı; hisseler İstanbul'da geriledi, yatırımcılar şaşkın."
+FRENCH = "Le bénéfice a reculé de moitié – l’action chute, a annoncé la société à Orléans."
+NAMED = [
+    (CHINESE, "gbk", "gb2312"),
+    (CHINESE, "gb18030", "gb18030"),
+    (TRADITIONAL, "big5", "big5"),
+    (CIRCLED, "cp932", "shift_jis"),
+    (JAPANESE, "euc_jp", "euc-jp"),
+    (CIRCLED, "euc_jis_2004", "euc-jp"),
+    (JAPANESE, "iso2022_jp", "iso-2022-jp"),
+    (KOREAN, "cp949", "euc-kr"),
+    (POLISH, "cp1250", "windows-1250"),
+    (RUSSIAN, "cp1251", "windows-1251"),
+    (RUSSIAN, "koi8_r", "koi8-r"),
+    (FRENCH, "cp1252", "iso-8859-1"),  # what browsers take it for
+    (TURKISH, "cp1254", "iso-8859-9"),
+    (CHINESE, "utf-16", "utf-16"),
+    (CHINESE, "utf-16-le", "utf-16"),
+    (CHINESE, "utf-16-be", "utf-16be"),
+    (CHINESE, "utf-32", "utf-32"),
+]
+
+
+@pytest.mark.parametrize(("text", "encoding", "name"), NAMED, ids=[f"{e}-{n}" for _, e, n in NAMED])
+def test_header_document_and_both_in_conflict_give_the_text(text: str, encoding: str, name: str) -> None:
+    bare, page = f"<p>{text}", f'<html><head><meta charset="{name}"><title>{text}</title>'
+    feed = f'<?xml version="1.0" encoding="{name}"?><rss><channel><title>{text}</title></channel></rss>'
+    cases = [(bare, name), (page, ""), (feed, ""), (page, "utf-8"), (page, "ISO-8859-1"), (page, "us-ascii")]
+    for document, header in cases:
+        data = document.encode(encoding)
+        assert decode(data, f"text/html; charset={header}" if header else "text/html")[0] == document, (
+            header,
+            document,
+        )
+    # The other way round: the header is right, and the document claims UTF-8.
+    lying = page.replace(name, "utf-8")
+    assert decode(lying.encode(encoding), f"text/html; charset={name}")[0] == lying
+    assert parse_feed(feed.encode(encoding), "text/xml", URL, NOW).title == text
+
+
+@pytest.mark.parametrize(("text", "encoding", "name"), NAMED[:7], ids=[f"{e}-{n}" for _, e, n in NAMED[:7]])
+def test_a_character_that_is_cut_off_is_left_out(text: str, encoding: str, name: str) -> None:
+    data = f"<p>{text}".encode(encoding)
+    if encoding == "iso2022_jp":
+        data = data.removesuffix(b"\x1b(B")
+    assert decode(data[:-1], f"text/html; charset={name}")[0] == f"<p>{text[:-1]}"
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [(CHINESE, "gbk"), (TRADITIONAL, "big5"), (CIRCLED, "cp932"), (CIRCLED, "euc_jis_2004"), (JAPANESE, "iso2022_jp"),
+     (KOREAN, "cp949"), (RUSSIAN, "cp1251"), (RUSSIAN, "koi8_r"), (FRENCH, "cp1252")],
+)  # fmt: skip
+def test_an_encoding_that_nobody_declares_is_found(text: str, encoding: str) -> None:
+    assert decode(text.encode(encoding), "")[0] == text
+    assert decode(text.encode(encoding), "text/html; charset=utf-8")[0] == text
+
+
+@pytest.mark.parametrize("name", ["undefined", "idna", "utf-7", "base64", "unicode_escape", "utf-16", "x" * 90])
+def test_declarations_that_are_no_encodings_of_text_are_passed_over(name: str) -> None:
+    assert decode(b"<p>Halden +ADw-falls \\u0041", f"text/html; charset={name}")[0] == "<p>Halden +ADw-falls \\u0041"
+    assert decode(f"<p>{FRENCH}".encode("cp1252"), f"text/html; charset={name}")[0] == f"<p>{FRENCH}"
+
+
+def test_a_slip_in_a_page_does_not_change_its_encoding() -> None:
+    assert decode(f"<p>{FRENCH}</p>".encode() + b"\xff", "")[0] == f"<p>{FRENCH}</p>\ufffd"
+    assert decode(f"<p>{CHINESE}</p>".encode("gbk") + b"\xff.", "text/html; charset=gbk")[0].startswith(f"<p>{CHINESE}")
+    assert decode("Caf\u00e9".encode("cp1252"), "")[0] == "Café"  # no UTF-8 that is cut off
 
 
 def test_a_declared_encoding_that_does_not_fit_is_overruled() -> None:
@@ -72,6 +153,24 @@ def test_decoding_never_raises(data: bytes) -> None:
         ("今天 09:30", "2026-03-04T09:30"),
         ("昨天 09:30", "2026-03-03T09:30"),
         ("3小时前", "2026-03-04T12:30"),
+        ("5分鐘前", "2026-03-04T15:25"),
+        ("3時間前", "2026-03-04T12:30"),
+        ("2 weeks ago", "2026-02-18T15:30"),
+        ("just now", "2026-03-04T15:30"),
+        ("Yesterday at 14:05", "2026-03-03T14:05"),
+        ("3月2日 14:05", "2026-03-02T14:05"),
+        ("2026年3月2日 凌晨2点05分", "2026-03-02T02:05"),
+        ("2026. 3. 4. 오후 2:05", "2026-03-04T14:05"),
+        ("28 Dec", "2025-12-28T00:00"),
+        ("Wed, 04 Mar 26 09:30:00 GMT", "2026-03-04T09:30"),
+        ("Wed, 04 Mar 2026 09:30:00 -0000", "2026-03-04T09:30"),
+        ("Wed, 04 Mar 2026 09:30:00 GMT+8", "2026-03-04T01:30"),
+        ("Wed Mar 04 09:30:00 CST 2026", "2026-03-04T15:30"),
+        ("2026-03-03T24:00:00Z", "2026-03-03T23:59"),
+        ("20260304T093000Z", "2026-03-04T09:30"),
+        ("202603040930", "2026-03-04T09:30"),
+        ("2026-03", "2026-03-01T00:00"),
+        ("04.03.2026 09:30", "2026-03-04T09:30"),
         ("25 minutes ago", "2026-03-04T15:05"),
     ],
 )
@@ -93,11 +192,53 @@ def test_the_sources_zone_counts_where_none_is_given() -> None:
 
 
 @pytest.mark.parametrize(
-    "raw", ["2031-01-01", "1971-01-01", "soon", "", "0000-00-00", "99999999999999999", "32/13/2026x"]
+    "raw",
+    [
+        "2031-01-01",
+        "1971-01-01",
+        "soon",
+        "",
+        "0000-00-00",
+        "99999999999999999",
+        "32/13/2026x",
+        "14:05",
+        "Issue 12",
+        "3",
+        "Monday 14:05",
+        "Mon, 2 Mars 2026 09:30:00 +0100",
+        "Thu, 01 Jan 0001 00:00:00 GMT",
+        "2026-03-06T10:00:00Z",
+    ],
 )
 def test_implausible_dates_keep_their_raw_text_alone(raw: str) -> None:
     found = read_date(raw, "t", NOW)
     assert found.moment is None and found.raw == raw
+
+
+def test_a_date_up_to_a_day_ahead_is_a_matter_of_zones_and_kept() -> None:
+    assert read_date("2026-03-05T10:00:00Z", "t", NOW).moment == datetime(2026, 3, 5, 10, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("raw", "language", "region", "expected"),
+    [
+        ("2026年3月4日 14:05", "zh-CN", "", "2026-03-04T06:05"),
+        ("Wed Mar 04 14:05:00 CST 2026", "zh", "", "2026-03-04T06:05"),
+        ("2026-03-04 14:05", "", "HK", "2026-03-04T06:05"),
+        ("2026-03-04 14:05", "en", "GB", "2026-03-04T14:05"),
+        ("2025-07-04 14:05", "en", "GB", "2025-07-04T13:05"),
+        ("2026-03-04 09:05", "en", "US", "2026-03-04T09:05"),  # a country of several zones
+        ("2026-03-04 14:05 +0100", "zh", "CN", "2026-03-04T13:05"),
+        ("今天 09:30", "zh", "CN", "2026-03-04T01:30"),
+    ],
+)
+def test_a_date_without_a_zone_is_one_of_its_place(raw: str, language: str, region: str, expected: str) -> None:
+    found = read_date(raw, "t", NOW, language, region=region)
+    assert found.moment is not None and found.moment.strftime("%Y-%m-%dT%H:%M") == expected
+
+
+def test_what_is_kept_of_a_date_has_no_control_characters() -> None:
+    assert read_date("2026-\x0003-04\u202e\ud800", "t", NOW).raw == "2026-03-04"
 
 
 # --- feeds ------------------------------------------------------------------------------------------------------------
@@ -108,6 +249,7 @@ RSS = (
     "<pubDate>Wed, 04 Mar 2026 09:30:00 GMT</pubDate>"
     "<description>&lt;p&gt;One.&lt;/p&gt;&lt;p&gt;Two.&lt;/p&gt;</description></item></channel></rss>"
 )
+UNLINKED = RSS.replace("<guid>", "<guid isPermaLink='false'>")
 ATOM = (
     "<feed xmlns='http://www.w3.org/2005/Atom'><title>W</title><entry><id>g1</id><title>Halden &amp; Co falls</title>"
     "<link href='https://wire.example/a'/><published>2026-03-04T09:30:00Z</published>"
@@ -203,27 +345,115 @@ def test_formats_are_found_out(data: str, kind: str) -> None:
     assert looks_like(data.encode(), "") == kind
 
 
-def test_mutated_feeds_never_raise() -> None:
-    rng = random.Random(5)
-    seeds = [RSS.encode(), ATOM.encode(), RDF.encode(), JSON.encode(), LISTING.encode(), CHINESE.encode("gb18030")]
-    for _ in range(300):
-        data = bytearray(rng.choice(seeds))
-        for _ in range(rng.randint(1, 8)):
-            at = rng.randrange(len(data))
-            action = rng.random()
-            if action < 0.4:
-                data[at] = rng.randrange(256)
-            elif action < 0.7:
-                del data[at : at + rng.randint(1, 40)]
-            else:
-                data[at:at] = data[max(0, at - 30) : at]
-            data = data or bytearray(b"<")
-        content = bytes(data)
-        for text in (content, gzip.compress(content)[: len(content)]):
-            parse_feed(text, "text/xml", URL, NOW)
-            parse_sitemap(text, "", URL, NOW)
-            parse_listing(text, "", URL)
-            read_page(text, "text/html", URL, NOW)
+@pytest.fixture(scope="module")
+def soak() -> Any:
+    path = Path(__file__).resolve().parents[2] / "soak" / "feeds.py"
+    spec = importlib.util.spec_from_file_location("soak_feeds", path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_mutated_documents_give_clean_and_bounded_texts(soak: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    seeds = soak.all_seeds(False)
+    wrong = list(filter(None, (soak.try_one(number, 11, seeds) for number in range(MUTANTS))))
+    with capsys.disabled():
+        print(f"\nmutated feeds: {MUTANTS} of {soak.FULL:,}")
+    assert wrong == []
+
+
+def test_the_soak_sees_a_reader_that_breaks_the_property(soak: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds = [soak.Sent(RSS.encode())]
+    monkeypatch.setattr(soak, "parse_feed", lambda *_: Feed([FeedEntry("", guid="a\x00")]))
+    assert "'\\x00'" in soak.try_one(1, 11, seeds)["error"]
+    monkeypatch.setattr(soak, "parse_feed", lambda *_: Feed([FeedEntry("", title="a" * 501)]))
+    assert "501" in soak.try_one(1, 11, seeds)["error"]
+    monkeypatch.setattr(soak, "parse_feed", lambda *_: Feed([FeedEntry("https://h:99999/")]))
+    assert "Port" in soak.try_one(1, 11, seeds)["error"]
+
+
+@pytest.mark.parametrize(
+    "feed",
+    [
+        JSON.replace('"g1"', '"g\\u0000\\ud8001\\u202e"').replace("Halden", "Hal\\u0000den\\ud800"),
+        UNLINKED.replace("g1", "g\x001\u202e").replace("Halden", "Hal\x00&#0;den"),
+        ATOM.replace("<id>g1", "<id>\ng&#x1;1 ").replace("Halden", "Hal\x01den"),
+    ],
+    ids=["json", "rss", "atom"],
+)
+def test_guid_and_title_hold_no_control_characters(feed: str) -> None:
+    (entry,) = parse_feed(feed.encode("utf-8", "surrogatepass"), "", URL, NOW).entries
+    assert entry.guid in ("g1", "https://wire.example/g1") and entry.title.replace("\ufffd", "") == "Halden & Co falls"
+
+
+def test_references_to_half_characters_do_not_stop_a_page() -> None:
+    page = PAGE.format(head="", top="<p>A&#xD800;&#55296B is here").encode()
+    assert "sentence 7" in read_page(page, "", URL, NOW).text
+    listing = LISTING.replace("Halden falls in", "Halden&#xdfff; falls&#56320; in")
+    assert parse_listing(listing.encode(), "", "https://wire.example/").entries[0].title == "Halden falls in London"
+    (entry,) = parse_sitemap(b"<urlset><url><loc>/a&#xD800;</loc></url></urlset>", "", URL, NOW).entries
+    assert entry.url == "https://wire.example/a"
+
+
+@pytest.mark.parametrize("address", ["https://h:99999/a", "http://[::1", "javascript:x()", "//[x"])
+def test_addresses_that_nothing_can_ask_for_are_left_out(address: str) -> None:
+    (entry,) = parse_feed(UNLINKED.replace("/a<", f"{address}<").encode(), "", URL, NOW).entries
+    assert entry.url == ""
+    page = PAGE.format(head="", top="").replace("https://wire.example/a", address)
+    assert read_page(page.encode(), "", URL, NOW).canonical == ""
+
+
+def test_a_feed_in_another_encoding_than_its_header_says() -> None:
+    feed = RSS.replace("Halden &amp; Co", "恒岑科技股价跌停")
+    for header in (
+        "text/xml; charset=iso-8859-1",
+        "text/xml; charset=us-ascii",
+        "text/xml",
+        "text/xml; charset=gb2312",
+    ):
+        assert parse_feed(feed.encode(), header, URL, NOW).entries[0].title.startswith("恒岑科技")
+    declared = f'<?xml version="1.0" encoding="utf-8"?>{RSS}'.replace("Halden", CHINESE)
+    assert parse_feed(declared.encode("gbk"), "text/xml", URL, NOW).entries[0].title.startswith(CHINESE)
+
+
+def test_gzip_is_read_as_far_as_it_is_sound() -> None:
+    pages = "".join(f"<url><loc>/{i}</loc><lastmod>{i:032x}</lastmod></url>" for i in range(3000))
+    packed = gzip.compress(f"<urlset>{pages}</urlset>".encode())
+    assert parse_feed(gzip.compress(RSS.encode()), "", URL, NOW).entries
+    assert len(parse_sitemap(packed, "", URL, NOW).entries) == 3000
+    assert 1000 < len(parse_sitemap(packed[: len(packed) // 2], "", URL, NOW).entries) < 3000
+    assert unpack(gzip.compress(b"a") + gzip.compress(b"b") + b"tail") == b"ab"
+    assert len(unpack(gzip.compress(b"\0" * 60_000_000, 1))) == 50_000_000
+
+
+def test_of_a_long_sitemap_the_newest_are_read_at_whichever_end() -> None:
+    pages = "".join(f"<url><loc>/{i}</loc></url>" for i in range(12_000))
+    urls = {entry.url for entry in parse_sitemap(f"<urlset>{pages}</urlset>".encode(), "", URL, NOW).entries}
+    assert len(urls) == 5_000 and {"https://wire.example/0", "https://wire.example/11999"} <= urls
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ['<script type="application/ld+json">', "<script>", "<style>", "<div><p>some words ", "&amp;", "<a b='", "<!--",
+     "<item " + " ".join(f"a{i}='1'" for i in range(3000)) + ">", "<a xml:base='x/'>", "<item><title>"],
+)  # fmt: skip
+def test_reading_takes_no_square_of_the_size(piece: str) -> None:
+    repeated = piece * (100_000 // len(piece) + 1)
+    began = time.process_time()
+    read_page(f"<html><h1>T</h1><body>{repeated}".encode(), "text/html", URL, NOW)
+    parse_feed(f"<rss><channel>{repeated}".encode(), "", URL, NOW)
+    assert time.process_time() - began < 15
+
+
+def test_a_page_read_again_gives_the_same_whenever_that_is() -> None:
+    page = PAGE.format(head='<meta name="date" content="3 hours ago">', top="").encode()
+    first = read_page(page, "text/html", URL, NOW)
+    assert first.read == NOW and first.published is not None
+    assert first.published.moment == datetime(2026, 3, 4, 12, 30, tzinfo=UTC)
+    kept = plain_values(first)
+    assert read_page(page, "text/html", "", datetime.fromisoformat(kept["read"])) == first
 
 
 def test_plain_removes_scripts_control_and_direction_characters() -> None:
