@@ -6,7 +6,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 from fastapi import APIRouter, FastAPI
 
-from gateway.routes import jobs, registry, users
+from gateway.routes import jobs, registry, schedules, users
 from headwater.settings import Settings
 from headwater.web import Context, build_app, open_context
 
@@ -18,8 +18,8 @@ def create_app(settings: Settings) -> FastAPI:
     """Build the gateway; databases are migrated here, models are loaded in the background once it has started."""
     context = open_context(settings)
     app = build_app(context, "Headwater")
-    for router in (users.build_router(context), jobs.build_router(context), registry.build_router(context)):
-        app.include_router(router, prefix="/v1")
+    for routes in (users, jobs, schedules, registry):
+        app.include_router(routes.build_router(context), prefix="/v1")
     for point in entry_points(group=GROUP):
         if settings.apps and point.name not in settings.apps:
             continue

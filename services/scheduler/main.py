@@ -6,21 +6,25 @@ import os
 import secrets
 import signal
 import socket
+import sys
 import threading
 import time
 from types import FrameType
 
 import sqlalchemy as sa
-from apscheduler.schedulers.background import BackgroundScheduler
 
+from headwater.errors import HeadwaterError
 from headwater.settings import Settings, load_settings
 from headwater.storage import jobs, leases
+from headwater.storage.alarms import alarms
 from headwater.storage.engine import open_engine
 from headwater.storage.migrations import migrate
-from scheduler.clock import declared_jobs, start_clock
+from headwater.storage.schedules import SCHEDULER_LEASE as LEASE
+from headwater.storage.schedules import record_schedules
+from scheduler.clock import Clock, declared_jobs
+from scheduler.heartbeat import Heartbeat
 from scheduler.running import RunningJob, kill_left_over
 
-LEASE = "scheduler"
 # One of them is held for good by the finance monitor's worker.
 _LIGHT_SLOTS = 3
 _TICK_SECONDS = 0.2
@@ -28,6 +32,8 @@ _TICK_SECONDS = 0.2
 _CANCEL_GRACE_SECONDS = 5.0
 # Shorter than the launcher's patience, so that the jobs' rows are written before it kills.
 _STOP_GRACE_SECONDS = 1.5
+# While the database is away the same line need not come five times a second.
+_REPEAT_SECONDS = 60.0
 _log = logging.getLogger("headwater.scheduler")
 
 
@@ -42,7 +48,9 @@ class Scheduler:
         self._lease_seconds = lease_seconds
         self._lease_until = 0.0
         self._next_beat = 0.0
-        self._clock: BackgroundScheduler | None = None
+        self._clock: Clock | None = None
+        self._heartbeat = Heartbeat(settings.heartbeat_url)
+        self._said_unavailable = -_REPEAT_SECONDS
         self._running: dict[str, RunningJob] = {}
 
     def run(self) -> None:
@@ -54,7 +62,7 @@ class Scheduler:
                 try:
                     self._tick()
                 except (sa.exc.OperationalError, sa.exc.InterfaceError) as error:
-                    _log.error("database unavailable, trying again: %s", error)
+                    self._say_unavailable(error)
                     self._give_up_if_expired()
                 self.stopping.wait(_TICK_SECONDS)
         finally:
@@ -72,15 +80,23 @@ class Scheduler:
             if self._clock is None:
                 self._begin()
             self._beat()
+            if self._clock is not None:
+                self._clock.look()
+                if self._heartbeat.is_due() and not any(alarm.kind == "silent" for alarm in alarms(self.engine)):
+                    self._heartbeat.send()
         if self._clock is None:
             return
         self._give_up_if_expired()
+        if self._clock is None:
+            return
         self._reap()
         self._start_jobs()
 
     def _begin(self) -> None:
-        _log.info("%s is active", self.worker)
-        self._clock = start_clock(self.engine, declared_jobs(self.settings))
+        scheduled, problems = declared_jobs(self.settings)
+        record_schedules(self.engine, scheduled, problems)
+        self._clock = Clock(self.engine, scheduled)
+        _log.info("%s is active with %d schedules", self.worker, len(scheduled))
 
     def _beat(self) -> None:
         for job_id in jobs.beat(self.engine, self.worker, list(self._running)):
@@ -91,6 +107,8 @@ class Scheduler:
                 running.job = jobs.get(self.engine, job_id)
                 running.interrupt(_CANCEL_GRACE_SECONDS)
         for job in jobs.lost(self.engine, self._lease_seconds):
+            if job.id in self._running:
+                continue  # the clock was set between its heartbeat and this question
             kill_left_over(job.id)
             state = jobs.recover(self.engine, job).state
             _log.warning("job %s lost its scheduler %s: now %s", job.id, job.worker, state)
@@ -100,6 +118,8 @@ class Scheduler:
             status = running.poll()
             if status is not None:
                 state, message = running.outcome(status)
+                if running.overdue:
+                    kill_left_over(job_id)  # those of its processes that left its group
                 jobs.finish(self.engine, job_id, state, message, worker=self.worker)
                 # Only now: while the database is away it is tried again.
                 del self._running[job_id]
@@ -116,6 +136,11 @@ class Scheduler:
             self._running[job.id] = running
             jobs.note_process(self.engine, job.id, running.pid)
 
+    def _say_unavailable(self, error: Exception) -> None:
+        if time.monotonic() - self._said_unavailable >= _REPEAT_SECONDS:
+            self._said_unavailable = time.monotonic()
+            _log.error("database unavailable, trying again: %s", error)
+
     def _give_up_if_expired(self) -> None:
         if self._clock is not None and time.monotonic() > self._lease_until:
             self._give_up("the lease could not be renewed in time")
@@ -125,7 +150,7 @@ class Scheduler:
         if self._clock is None:
             return
         _log.warning("%s is no longer active: %s", self.worker, reason)
-        self._clock.shutdown(wait=False)
+        self._clock.shutdown()
         self._clock = None
         for running in self._running.values():
             running.kill()
@@ -133,7 +158,7 @@ class Scheduler:
 
     def _stop(self) -> None:
         if self._clock is not None:
-            self._clock.shutdown(wait=False)
+            self._clock.shutdown()
         for running in self._running.values():
             running.interrupt(_STOP_GRACE_SECONDS)
         while self._running:
@@ -164,9 +189,15 @@ def main() -> None:
     """Run until SIGTERM or SIGINT."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     logging.getLogger("apscheduler").setLevel(logging.WARNING)
+    # Its lines name whole addresses, and that of the heartbeat is a secret.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     parser = argparse.ArgumentParser(prog="python -m scheduler", description="Run every app's jobs until SIGTERM.")
     parser.add_argument("--lease-seconds", type=float, default=10.0, help="a silent scheduler is replaced after this")
-    scheduler = Scheduler(load_settings(), parser.parse_args().lease_seconds)
+    lease_seconds = parser.parse_args().lease_seconds
+    try:
+        scheduler = Scheduler(load_settings(), lease_seconds)
+    except HeadwaterError as error:
+        sys.exit(f"error: {error}")
 
     def stop(number: int, frame: FrameType | None) -> None:
         scheduler.stopping.set()

@@ -13,6 +13,8 @@ from headwater.storage.jobs import ACTOR_VARIABLE, JOB_VARIABLE, Job
 
 _TAIL_BYTES = 4096
 _MESSAGE = 500
+# A job past its deadline may use this long to end by itself.
+_DEADLINE_GRACE_SECONDS = 10.0
 
 
 class RunningJob:
@@ -21,9 +23,13 @@ class RunningJob:
     def __init__(self, job: Job, home: Path) -> None:
         self.job = job
         self.cancelled = False
+        self.overdue = False
         self.log = home / job.log
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self._kill_at: float | None = None
+        self._was_killed = False
+        # Time that the machine sleeps does not count.
+        self._deadline = None if job.deadline_seconds is None else time.monotonic() + job.deadline_seconds
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "scheduler.child", str(os.getpid()), *job.argv],
@@ -46,7 +52,13 @@ class RunningJob:
 
     def poll(self) -> int | None:
         """The exit status once the job has ended (and its group with it), None before."""
-        if self._kill_at is not None and time.monotonic() >= self._kill_at:
+        moment = time.monotonic()
+        if self._kill_at is None and self._deadline is not None and moment >= self._deadline:
+            self.overdue = True
+            self._kill_at = moment + _DEADLINE_GRACE_SECONDS
+            _signal_group(self.pid, signal.SIGTERM)
+        if self._kill_at is not None and moment >= self._kill_at:
+            self._was_killed = True
             _signal_group(self.pid, signal.SIGKILL)
         status = self._process.poll()
         if status is not None:
@@ -62,6 +74,10 @@ class RunningJob:
         """State and message for the job's row."""
         if self.cancelled:
             return "cancelled", self.job.message if self.job.message.startswith("cancelled") else "cancelled"
+        if self.overdue:
+            manner = f"killed, {_DEADLINE_GRACE_SECONDS:.0f} s after SIGTERM" if self._was_killed else "SIGTERM"
+            seconds = f"{self.job.deadline_seconds:g} s"
+            return "failed", f"ended at its deadline of {seconds} ({manner}); log: {self.log}"
         if status == 0:
             return "done", "done"
         if status < 0:

@@ -1,14 +1,33 @@
 """Settings: one typed class, read from `headwater.toml` and overridden by `HEADWATER_*`."""
 
+import tomllib
 from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
+    SettingsError,
     TomlConfigSettingsSource,
 )
+
+from headwater.errors import HeadwaterError
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class ScheduleChange(BaseModel):
+    """What an installation changes of a job that an app runs by the clock; what is left out stays as the app has it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    cron: str | None = Field(None, description="five fields in UTC, such as 30 2 * * *")
+    every_seconds: float | None = Field(None, ge=1)
+    deadline_seconds: float | None = Field(None, ge=1)
+    missed: Literal["coalesce", "each", "report"] | None = None
 
 
 class Settings(BaseSettings):
@@ -40,6 +59,19 @@ class Settings(BaseSettings):
     allowed_origins: list[str] = Field([], description="web sites whose pages may call the gateway (CORS)")
     max_concurrent_requests: int = Field(64, ge=1, description="requests at once; more are asked to come again")
     requests_per_minute: int = Field(120, description="per client address on public routes; 0: no limit")
+    schedules: dict[str, ScheduleChange] = Field({}, description="changes to scheduled jobs by their names")
+    heartbeat_url: str | None = Field(
+        None,
+        description="https address that the scheduler asks for each minute while all is well (a dead man's switch)",
+    )
+
+    @field_validator("heartbeat_url")
+    @classmethod
+    def _is_safe(cls, url: str | None) -> str | None:
+        parts = urlsplit(url or "")
+        if url and not (parts.hostname and (parts.scheme == "https" or _is_loopback(parts.scheme, parts.hostname))):
+            raise ValueError("give an https:// address, or an http:// one of this machine (127.0.0.1, localhost)")
+        return url or None
 
     @classmethod
     def settings_customise_sources(
@@ -60,5 +92,26 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """Read the settings as they are now (a fresh object each time; pass it on rather than calling twice)."""
-    return Settings()
+    """Read the settings as they are now (a fresh object each time; pass it on rather than calling twice).
+
+    Raises HeadwaterError that names each wrong setting.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = "; ".join(f"{_place(item['loc'])}: {item['msg']}" for item in error.errors(include_input=False))
+        raise HeadwaterError(f"{wrong}. Change it in headwater.toml or in the variable") from None
+    except (SettingsError, tomllib.TOMLDecodeError) as error:
+        reason = error.__cause__ or error
+        raise HeadwaterError(
+            f"the settings cannot be read: {error} ({reason}); see headwater.toml and HEADWATER_*"
+        ) from None
+
+
+def _place(path: tuple[int | str, ...]) -> str:
+    name, *rest = (str(step) for step in path)
+    return f"{name}{''.join(f'[{step!r}]' for step in rest)} (HEADWATER_{name.upper()})"
+
+
+def _is_loopback(scheme: str, host: str) -> bool:
+    return scheme == "http" and host in _LOOPBACK

@@ -7,8 +7,7 @@ import click
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
-
-    from headwater.storage.jobs import Job
+    from _typeshed import DataclassInstance
 
 
 @click.group()
@@ -100,6 +99,64 @@ def log(job_id: str) -> None:
     click.echo(path.read_text(errors="replace"), nl=False)
 
 
+@jobs.command()
+@click.option("--json", "as_json", is_flag=True, help="print for programs")
+def schedules(as_json: bool) -> None:
+    """What runs by the clock, and what is silent that should be heard (then exit status 1).
+
+    \b
+    Example:
+      headwater jobs schedules --json
+    """
+    from headwater.storage.alarms import alarms
+    from headwater.storage.schedules import list_schedules
+
+    house = _house()
+    listed, found = list_schedules(house), alarms(house)
+    if as_json:
+        click.echo(
+            json.dumps({"schedules": [_plain(s) for s in listed], "alarms": [_plain(a) for a in found]}, indent=2)
+        )
+    else:
+        for alarm in found:
+            click.echo(click.style(f"{alarm.subject}: {alarm.message}", fg="red"))
+        for schedule in listed:
+            times = schedule.cron or (f"every {schedule.every_seconds:g} s" if schedule.every_seconds else "")
+            deadline = "resident" if schedule.resident else f"{schedule.deadline_seconds or 0:g} s at most"
+            click.echo(f"{schedule.name:24s} {times:16s} {deadline:16s} {schedule.missed:9s} {' '.join(schedule.argv)}")
+        if not listed:
+            click.echo("no schedules yet: the scheduler records them when it starts")
+    if any(alarm.kind == "silent" for alarm in found) and not as_json:
+        raise click.exceptions.Exit(1)
+
+
+@jobs.command()
+@click.option("--schedule", "name", help="rows of one schedule")
+@click.option("--limit", default=20, show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="print for programs")
+def ledger(name: str | None, limit: int, as_json: bool) -> None:
+    """What became of the latest scheduled runs: run, several windows as one, or missed with the reason.
+
+    \b
+    Example:
+      headwater jobs ledger --schedule "support retention"
+    """
+    from headwater.storage.schedules import ledger as rows_of
+
+    rows = rows_of(_house(), name=name, limit=limit)
+    if as_json:
+        click.echo(json.dumps([_plain(row) for row in rows], indent=2))
+        return
+    for row in rows:
+        windows = f"{row.windows} windows" if row.windows != 1 else "1 window"
+        said = row.reason or (row.message or "")
+        click.echo(
+            f"{row.due:%Y-%m-%d %H:%M:%S}  {row.name:24s} {row.outcome:7s} {windows:13s} {row.state or '':9s} {said}"
+        )
+    if not rows:
+        click.echo("no scheduled run yet")
+
+
 def _house() -> "sa.Engine":
     from headwater.settings import load_settings
     from headwater.storage.engine import open_engine
@@ -110,7 +167,7 @@ def _house() -> "sa.Engine":
     return engine
 
 
-def _plain(job: "Job") -> dict[str, Any]:
+def _plain(row: "DataclassInstance") -> dict[str, Any]:
     from dataclasses import asdict
 
-    return {name: getattr(value, "isoformat", lambda v=value: v)() for name, value in asdict(job).items()}
+    return {name: getattr(value, "isoformat", lambda v=value: v)() for name, value in asdict(row).items()}

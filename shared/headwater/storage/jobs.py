@@ -25,12 +25,17 @@ ACTOR_VARIABLE = "HEADWATER_ACTOR"
 ENDED = ("done", "failed", "cancelled")
 # A job whose scheduler died is run again; one that kills its scheduler each time must not do so forever.
 MAX_ATTEMPTS = 3
+# One that hangs must not keep its place for ever; tuning that is cut off goes on from its checkpoint.
+DEADLINE_SECONDS = 24 * 3600.0
 _REPORT_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
 class Job:
-    """One row: `state` is queued, running, done, failed or cancelled; `progress` 0 to 1; `log` relative to home."""
+    """One row: `state` is queued, running, done, failed or cancelled; `progress` 0 to 1; `log` relative to home.
+
+    `deadline_seconds` counts from each start; None: the job may run for ever (a resident worker).
+    """
 
     id: str
     app: str
@@ -49,14 +54,38 @@ class Job:
     submitted: datetime
     started: datetime | None
     ended: datetime | None
+    deadline_seconds: float | None
 
     @property
     def has_ended(self) -> bool:
         return self.state in ENDED
 
 
-def submit(engine: sa.Engine, app: str, argv: Sequence[str], *, actor: str, heavy: bool = False) -> Job:
+def submit(
+    engine: sa.Engine,
+    app: str,
+    argv: Sequence[str],
+    *,
+    actor: str,
+    heavy: bool = False,
+    deadline_seconds: float | None = DEADLINE_SECONDS,
+) -> Job:
     """Queue a `headwater` command (without the word `headwater`); `heavy` jobs run one at a time."""
+    with engine.begin() as connection:
+        job_id = add(connection, app, argv, actor=actor, heavy=heavy, deadline_seconds=deadline_seconds)
+    return get(engine, job_id)
+
+
+def add(
+    connection: sa.Connection,
+    app: str,
+    argv: Sequence[str],
+    *,
+    actor: str,
+    heavy: bool,
+    deadline_seconds: float | None,
+) -> str:
+    """`submit` as part of a transaction of the caller's; returns the job's id."""
     if not argv or not all(isinstance(word, str) and "\0" not in word for word in argv):
         raise HeadwaterError(f"a job needs the words of a headwater command, found {list(argv)!r}")
     # Sorts by time of submission; the random part keeps two of one microsecond apart.
@@ -74,10 +103,10 @@ def submit(engine: sa.Engine, app: str, argv: Sequence[str], *, actor: str, heav
         "cancel_requested": False,
         "attempts": 0,
         "submitted": now(),
+        "deadline_seconds": deadline_seconds,
     }
-    with engine.begin() as connection:
-        connection.execute(jobs.insert().values(row))
-    return get(engine, job_id)
+    connection.execute(jobs.insert().values(row))
+    return job_id
 
 
 def get(engine: sa.Engine, job_id: str) -> Job:
@@ -137,9 +166,12 @@ def watch(engine: sa.Engine, job_id: str, interval: float = 0.5) -> Iterator[Job
 
 def claim(engine: sa.Engine, worker: str, *, light_slots: int) -> Job | None:
     """Take the oldest job that may run now: light ones while slots are free, a heavy one when no heavy one runs."""
+    # It is asked five times a second: only when something waits are writers kept waiting.
+    with engine.connect() as connection:
+        if connection.execute(sa.select(jobs.c.id).where(jobs.c.state == "queued").limit(1)).first() is None:
+            return None
     with engine.begin() as connection:
-        # PostgreSQL: claims queue up behind this row (made by the first migration), so that two never see one state.
-        connection.execute(sa.select(leases.c.term).where(leases.c.name == "claims").with_for_update()).one()
+        stand_in_line(connection)
         running = connection.execute(
             sa.select(jobs.c.heavy, sa.func.count()).where(jobs.c.state == "running").group_by(jobs.c.heavy)
         )
@@ -170,6 +202,14 @@ def claim(engine: sa.Engine, worker: str, *, light_slots: int) -> Job | None:
         )
     # None when it was cancelled between the two statements.
     return get(engine, row.id) if taken.rowcount == 1 else None
+
+
+def stand_in_line(connection: sa.Connection) -> None:
+    """Wait for the others that decide what runs next, until they have committed.
+
+    SQLite's write lock does that already; in PostgreSQL they queue up behind this row of the first migration.
+    """
+    connection.execute(sa.select(leases.c.term).where(leases.c.name == "claims").with_for_update()).one()
 
 
 def note_process(engine: sa.Engine, job_id: str, pid: int) -> None:
@@ -213,9 +253,10 @@ def requeue(engine: sa.Engine, job_id: str, message: str, *, worker: str | None 
 
 
 def lost(engine: sa.Engine, silent_seconds: float) -> list[Job]:
-    """Running jobs whose worker has been silent that long."""
-    limit = now() - timedelta(seconds=silent_seconds)
-    query = sa.select(jobs).where(jobs.c.state == "running", jobs.c.heartbeat < limit)
+    """Running jobs whose worker has been silent that long; a heartbeat of the future is one of a clock set back."""
+    span = timedelta(seconds=silent_seconds)
+    silent = sa.or_(jobs.c.heartbeat < now() - span, jobs.c.heartbeat > now() + span)
+    query = sa.select(jobs).where(jobs.c.state == "running", silent)
     with engine.connect() as connection:
         return [_job(row) for row in connection.execute(query)]
 

@@ -1,7 +1,9 @@
 """Leases: one holder at a time among processes that share a database.
 
 A holder renews before its time is over; one that dies is replaced when it is. Times are the machines' own clocks,
-so a lease has to be much longer than their difference (seconds, where clocks are synchronised at all).
+so a lease has to be much longer than their difference (seconds, where clocks are synchronised at all). All who ask for
+a lease ask for the same time: one that would end later than twice that was taken by a clock that has been set back
+since, and counts as over.
 """
 
 import time
@@ -29,7 +31,7 @@ def acquire(engine: sa.Engine, name: str, holder: str, seconds: float) -> Lease 
     with engine.begin() as connection:
         taken = connection.execute(
             leases.update()
-            .where(leases.c.name == name, sa.or_(mine, leases.c.expires < now))
+            .where(leases.c.name == name, sa.or_(mine, leases.c.expires < now, leases.c.expires > now + 2 * seconds))
             .values(holder=holder, expires=now + seconds, term=leases.c.term + sa.case((mine, 0), else_=1))
         )
         if taken.rowcount == 1:
@@ -44,8 +46,16 @@ def acquire(engine: sa.Engine, name: str, holder: str, seconds: float) -> Lease 
 
 def release(engine: sa.Engine, name: str, holder: str) -> None:
     """Give the lease back at once; nothing happens when another holder has it."""
+    # Just over rather than never held, so that it is known since when there is no holder.
+    over = time.time() - 0.001
     with engine.begin() as connection:
-        connection.execute(leases.update().where(leases.c.name == name, leases.c.holder == holder).values(expires=0.0))
+        connection.execute(leases.update().where(leases.c.name == name, leases.c.holder == holder).values(expires=over))
+
+
+def last_of(engine: sa.Engine, name: str) -> Lease | None:
+    """The lease as it was last held, whether or not it is over."""
+    with engine.connect() as connection:
+        return _read(connection, name)
 
 
 def holder_of(engine: sa.Engine, name: str) -> Lease | None:

@@ -26,6 +26,7 @@ jobs = sa.Table(
     sa.Column("submitted", Moment, nullable=False),
     sa.Column("started", Moment),
     sa.Column("ended", Moment),
+    sa.Column("deadline_seconds", sa.Float),
     sa.Index("jobs_by_state", "state", "submitted"),
     sa.Index("jobs_by_time", "submitted"),
 )
@@ -36,6 +37,25 @@ scheduled_runs = sa.Table(
     sa.Column("name", sa.String(64), primary_key=True),
     sa.Column("due", Moment, primary_key=True),
     sa.Column("job_id", sa.String(32), nullable=False),
+    sa.Column("recorded", Moment, nullable=False),
+    sa.Column("first_due", Moment),
+    sa.Column("windows", sa.Integer, nullable=False, server_default="1"),
+    sa.Column("outcome", sa.String(16), nullable=False, server_default="run"),
+    sa.Column("reason", sa.Text, nullable=False, server_default=""),
+)
+
+schedules = sa.Table(
+    "schedules",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("app", sa.String(32), nullable=False),
+    sa.Column("argv", sa.JSON, nullable=False),
+    sa.Column("cron", sa.String(128)),
+    sa.Column("every_seconds", sa.Float),
+    sa.Column("deadline_seconds", sa.Float),
+    sa.Column("resident", sa.Boolean, nullable=False),
+    sa.Column("missed", sa.String(16), nullable=False),
+    sa.Column("problem", sa.Text, nullable=False),
     sa.Column("recorded", Moment, nullable=False),
 )
 

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from headwater.web.errors import problem
 
 # Watching processes must see a busy gateway as alive.
-ALWAYS_OPEN = ("/healthz", "/readyz", "/metrics")
+ALWAYS_OPEN = ("/healthz", "/readyz", "/jobsz", "/metrics")
 _ADDRESSES = 10_000
 # A body that stops coming holds a place among the requests at once.
 _BODY_SECONDS = 30.0

@@ -6,25 +6,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psutil
 import pytest
 import sqlalchemy as sa
-from apscheduler.triggers.cron import CronTrigger
-from apscheduler.triggers.interval import IntervalTrigger
 
 from headwater.settings import Settings
 from headwater.storage import jobs, leases
 from headwater.storage.engine import open_engine
 from headwater.storage.migrations import migrate
-from headwater.storage.schedules import ScheduledJob, last_due, submit_due
-from scheduler.clock import missed_run, start_clock
 
 # A verb of the command line, as an installed app would add one: it names itself in a file and waits, with a child.
 PLUGIN = """
-import os, pathlib, subprocess, sys, time
+import os, pathlib, signal, subprocess, sys, time
 import click
 from headwater.progress import Step
 from headwater.settings import load_settings
@@ -34,9 +29,12 @@ from headwater.storage.jobs import acting_user, job_progress
 @click.argument("seconds", type=float)
 @click.option("--status", type=int, default=0)
 @click.option("--stubborn", is_flag=True)
-def linger(seconds, status, stubborn):
+@click.option("--deaf", is_flag=True)
+def linger(seconds, status, stubborn, deaf):
     settings = load_settings()
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    if deaf:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=deaf)
     with (settings.home / "started").open("a") as file:
         file.write(f"{os.getpid()} {child.pid}\\n")
     report = job_progress(settings, "lingering")
@@ -66,7 +64,7 @@ def house(settings: Settings) -> Iterator[sa.Engine]:
 @pytest.fixture
 def start(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
+) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """Starts schedulers whose command line also knows the verb `linger`; ends what is left of them."""
     plugin = tmp_path / "plugin"
     (plugin / "lingering-1.dist-info").mkdir(parents=True)
@@ -75,13 +73,13 @@ def start(
     (plugin / "lingering-1.dist-info" / "entry_points.txt").write_text(
         "[headwater.commands]\nlinger = lingering:linger\n"
     )
-    monkeypatch.setenv("PYTHONPATH", str(plugin))
+    monkeypatch.setenv("PYTHONPATH", str(plugin), prepend=os.pathsep)
     started: list[subprocess.Popen[bytes]] = []
 
-    def start_one() -> subprocess.Popen[bytes]:
+    def start_one(lease_seconds: str = "2") -> subprocess.Popen[bytes]:
         with (tmp_path / "scheduler.log").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "scheduler", "--lease-seconds", "2"], stdout=log, stderr=log
+                [sys.executable, "-m", "scheduler", "--lease-seconds", lease_seconds], stdout=log, stderr=log
             )
         started.append(process)
         return process
@@ -180,36 +178,35 @@ def test_stop_takes_less_than_five_seconds_leaves_no_process_and_the_job_goes_on
     assert (jobs.get(house, job.id).state, jobs.get(house, job.id).attempts) == ("queued", 0)
 
 
-def test_scheduled_run_is_submitted_once_for_its_moment_and_not_while_the_last_one_runs(house: sa.Engine) -> None:
-    nightly = ScheduledJob("tidy", "house", ("db", "status"), cron="0 3 * * *")
-    due = datetime(2026, 11, 23, 3, tzinfo=UTC)
-    job = submit_due(house, nightly, due)
-    assert job is not None
-    assert submit_due(house, nightly, due) is None
-    assert submit_due(house, nightly, due + timedelta(days=1)) is None
-    jobs.cancel(house, job.id, actor="ann")
-    assert submit_due(house, nightly, due + timedelta(days=1)) is not None
-    assert last_due(house, "tidy") == due + timedelta(days=1)
+@pytest.mark.parametrize("manner", ["--deaf", "polite"])
+def test_job_past_its_deadline_is_ended_with_its_children_and_its_row_says_why(
+    house: sa.Engine, settings: Settings, start, manner: str
+) -> None:
+    start()
+    extra = [manner] if manner == "--deaf" else []
+    job = jobs.submit(house, "house", ["linger", "600", *extra], actor="ann", deadline_seconds=4)
+    pids = started_pids(settings)
+    ended = wait_for_end(house, job.id)
+    manner_of_death = "killed, 10 s after SIGTERM" if manner == "--deaf" else "SIGTERM"
+    assert ended.state == "failed"
+    assert ended.message.startswith(f"ended at its deadline of 4 s ({manner_of_death}); log: ")
+    wait_for(lambda: not any(is_alive(pid) for pid in pids))
+    lasted = (ended.ended - ended.started).total_seconds()
+    assert (14 if manner == "--deaf" else 4) <= lasted < 20
 
 
-def test_several_missed_runs_are_caught_up_as_one() -> None:
-    moment = datetime(2026, 11, 24, 12, 0, 30, tzinfo=UTC)
-    nightly = CronTrigger.from_crontab("0 3 * * *", timezone=UTC)
-    every_minute = IntervalTrigger(seconds=60, start_date=datetime(2020, 1, 1, tzinfo=UTC), timezone=UTC)
-    assert missed_run(nightly, moment - timedelta(days=3), moment) == moment.replace(hour=3, second=0)
-    assert missed_run(nightly, moment.replace(hour=3, second=0), moment) is None
-    assert missed_run(every_minute, moment - timedelta(hours=1), moment) == moment.replace(second=0)
-    assert missed_run(every_minute, moment.replace(second=0), moment) is None
-    assert missed_run(nightly, None, moment) is None
-
-
-def test_interval_job_fires_by_the_clock(house: sa.Engine) -> None:
-    clock = start_clock(house, [ScheduledJob("often", "house", ("db", "status"), every_seconds=1)])
-    try:
-        wait_for(lambda: len(jobs.list_jobs(house)) == 1)
-    finally:
-        clock.shutdown()
-    assert jobs.list_jobs(house)[0].actor == "schedule"
+def test_second_scheduler_takes_over_within_sixty_seconds_of_a_kill_at_the_default_lease(
+    house: sa.Engine, start
+) -> None:
+    first = start("10")
+    wait_for(lambda: leases.holder_of(house, "scheduler") is not None)
+    second = start("10")
+    time.sleep(1)
+    killed = time.monotonic()
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
+    wait_for(lambda: f":{second.pid}:" in getattr(leases.holder_of(house, "scheduler"), "holder", ""), 60)
+    print(f"taken over after {time.monotonic() - killed:.1f} s")
 
 
 def started_pids(settings: Settings) -> list[int]:
@@ -218,7 +215,7 @@ def started_pids(settings: Settings) -> list[int]:
     return [int(word) for word in file.read_text().split()]
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "the awaited condition did not come"
