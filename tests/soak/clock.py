@@ -112,7 +112,7 @@ class SimulatedTime:
 
 
 class SimulatedJob:
-    """A job as the scheduler sees it: mostly short, now and then longer than the time to its next window, or for ever."""
+    """A job as the scheduler sees it: mostly short, now and then longer than its windows, or for ever."""
 
     def __init__(self, world: World, generator: random.Random, job: jobs.Job) -> None:
         self.job = job

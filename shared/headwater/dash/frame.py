@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from headwater.dash.alarms import show_alarms
 from headwater.dash.gateway import Gateway, open_gateway
 from headwater.dash.page import attempt, set_up
 from headwater.settings import load_settings
@@ -40,6 +41,7 @@ def run_dashboard(
     if gateway is None:
         st.button(words["again"], icon=":material/refresh:")
         return
+    show_alarms(gateway, language)
     listed = [
         st.Page(
             functools.partial(page.draw, gateway, words, language),
