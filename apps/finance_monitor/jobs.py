@@ -12,5 +12,7 @@ def schedule(settings: Settings) -> Sequence[ScheduledJob]:
     of keeping names."""
     jobs = [ScheduledJob("finance-retention", "finance", ("finance", "retention", "--days", "365"), cron="45 2 * * *")]
     if sources_path(settings).exists():  # else there is nothing to watch yet
-        jobs.append(ScheduledJob("finance-work", "finance", ("finance", "work"), every_seconds=15))
+        jobs.append(
+            ScheduledJob("finance-work", "finance", ("finance", "work"), 15, deadline_seconds=None, resident=True)
+        )
     return jobs
