@@ -17,6 +17,7 @@ import json
 import random
 import re
 import resource
+import signal
 import subprocess
 import sys
 import tarfile
@@ -45,6 +46,7 @@ FULL = 100_000
 NOW = datetime(2026, 3, 4, 15, 30, tzinfo=UTC)
 URL = "https://wire.example/markets/feed"
 PROCESSES = 2
+# Of computing, so that a busy machine changes nothing.
 SECONDS = 30.0
 # What a process may use: the libraries take 0.3 GB, a gzip bomb of 50 MB up to 1 GB more.
 MEMORY = 3 << 30
@@ -378,18 +380,19 @@ def try_one(number: int, seed: int, seeds: list[Sent]) -> dict[str, Any] | None:
 def child(numbers: Iterable[int], seed: int, with_corpus: bool, status: Path) -> None:
     """A process of the fuzzer: a JSON line for each mutant that broke the property, and one of figures at the end."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    faulthandler.register(signal.SIGPROF, chain=True)  # says where, and then the process ends
     seeds = all_seeds(with_corpus)
     read_all(seeds[0], every=True)  # the libraries are loaded before anything is measured
     base = _peak()
     worst, slow = 0.0, -1
     for number in numbers:
         status.write_text(str(number))
-        faulthandler.dump_traceback_later(SECONDS, exit=True)
-        began = time.monotonic()
+        signal.setitimer(signal.ITIMER_PROF, SECONDS)
+        began = time.process_time()
         wrong = try_one(number, seed, seeds)
-        faulthandler.cancel_dump_traceback_later()
-        if time.monotonic() - began > worst:
-            worst, slow = time.monotonic() - began, number
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        if time.process_time() - began > worst:
+            worst, slow = time.process_time() - began, number
         if wrong:
             print(json.dumps(wrong), flush=True)
     print(json.dumps({"slowest": [round(worst, 2), slow], "grown_mb": round(_peak() - base)}), flush=True)
@@ -436,7 +439,7 @@ def _follow(steps: int, seed: int, with_corpus: bool, place: int, status: Path) 
             break
         number, trace = int(status.read_text()), complaints.read_text(errors="replace")
         at = next((line.strip() for line in trace.splitlines() if "File" in line), "")
-        why = f"no answer in {SECONDS:g} s" if "Timeout" in trace else f"exit status {code}"
+        why = f"no answer in {SECONDS:g} s of computing" if code == -signal.SIGPROF else f"exit status {code}"
         names, _ = mutant(number, seed, all_seeds(with_corpus))
         said.append({"mutant": number, "mutations": names, "error": why, "at": at})
         print(json.dumps(said[-1]), file=sys.stderr, flush=True)
@@ -578,7 +581,7 @@ def _gofeed(sent: Sent, said: dict[str, Any]) -> Iterator[tuple[str, bool]]:
 
 
 def speed(feeds: list[bytes], rounds: int = 2) -> dict[str, Any]:
-    """Feeds a second against feedparser on the same bytes, turn by turn; the best of some rounds each."""
+    """Feeds a second of computing against feedparser on the same bytes, turn by turn; the best of some rounds each."""
     import feedparser
 
     took: dict[str, list[float]] = {"headwater": [], "feedparser": []}
@@ -587,11 +590,11 @@ def speed(feeds: list[bytes], rounds: int = 2) -> dict[str, Any]:
             ("headwater", lambda data: parse_feed(data, "", URL, NOW)),
             ("feedparser", lambda data: feedparser.parse(io.BytesIO(data))),
         ):
-            began = time.perf_counter()
+            began = time.process_time()
             for data in feeds:
                 with suppress(Exception):
                     read(data)
-            took[name].append(time.perf_counter() - began)
+            took[name].append(time.process_time() - began)
     best = {name: len(feeds) / min(times) for name, times in took.items()}
     return {"feeds": len(feeds), **{f"{name}_per_second": round(rate, 1) for name, rate in best.items()}}
 
@@ -645,8 +648,9 @@ def main() -> None:
 
 
 def world_feeds() -> list[Sent]:
-    """The sample world's feeds with up to 30 entries, as they are crawled."""
-    return [sent for sent in world_documents(30) if looks_like(sent.data, sent.type) == "feed"]
+    """The sample world's XML feeds with up to 30 entries, as they are crawled."""
+    found = [sent for sent in world_documents(30) if looks_like(sent.data, sent.type) == "feed"]
+    return [sent for sent in found if not sent.data.startswith(b"{")]
 
 
 if __name__ == "__main__":

@@ -419,7 +419,7 @@ def test_a_feed_in_another_encoding_than_its_header_says() -> None:
 
 
 def test_gzip_is_read_as_far_as_it_is_sound() -> None:
-    pages = "".join(f"<url><loc>/{i}</loc><lastmod>{i:032x}</lastmod></url>" for i in range(3000))
+    pages = "".join(f"<url><loc>/{i}</loc><priority>{i * 7919:032x}</priority></url>" for i in range(3000))
     packed = gzip.compress(f"<urlset>{pages}</urlset>".encode())
     assert parse_feed(gzip.compress(RSS.encode()), "", URL, NOW).entries
     assert len(parse_sitemap(packed, "", URL, NOW).entries) == 3000
