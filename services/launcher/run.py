@@ -159,7 +159,9 @@ def _specs(settings: Settings, apps: list[str], ports: dict[str, Port]) -> list[
             "server.fileWatcherType": "none",
             "browser.gatherUsageStats": "false",
             "client.toolbarMode": "minimal",
-            "theme.primaryColor": "#0f6b5c",
+            # Both, so that a dashboard is as light or dark as the system it is seen on.
+            "theme.light.primaryColor": "#0f6b5c",
+            "theme.dark.primaryColor": "#3fb8a0",
             "theme.baseRadius": "0.6rem",
         }
         argv = [sys.executable, "-m", "streamlit", "run", str(_dashboard(app))]

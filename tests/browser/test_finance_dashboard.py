@@ -111,7 +111,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory, screen: Any) -> Iterator[Any]
         "server.fileWatcherType": "none",
         "browser.gatherUsageStats": "false",
         "client.toolbarMode": "minimal",
-        "theme.primaryColor": "#0f6b5c",
+        "theme.light.primaryColor": "#0f6b5c",
+        "theme.dark.primaryColor": "#3fb8a0",
         "theme.baseRadius": "0.6rem",
     }
     app = ROOT / "apps" / "finance_monitor" / "dashboard" / "app.py"
@@ -196,9 +197,8 @@ def test_a_company_has_its_timeline_and_articles(page: Any, desk: Any) -> None:
     desk.keep(page, "company")
     desk.visit(page, "timeline", "?company=halden")
     page.locator(".js-plotly-plot").first.wait_for()
-    page.wait_for_timeout(800)
     # Two kinds of bars, a point for each negative story, and the incident's shade.
-    assert page.locator(".js-plotly-plot .scatterlayer .point").count() == 5
+    page.wait_for_function("document.querySelectorAll('.js-plotly-plot .scatterlayer .point').length === 5")
     assert page.locator(".js-plotly-plot .layer-below path, .js-plotly-plot .shapelayer path").count() >= 1
     desk.keep(page, "timeline")
 
