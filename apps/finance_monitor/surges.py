@@ -1,39 +1,51 @@
 """When bad news about an entity is more than its own history explains, and how an incident opens, grows and closes.
 
-Counts: negative binomial with a gamma prior over rates (empirical Bayes) and a shared hour-of-week rhythm. Share of
-negative stories: beta-binomial against the entity's own share. Both look at several spans at once, with a correction.
+Counts are negative binomial, with gamma priors over rates (empirical Bayes) and an hour-of-week rhythm. Negative
+stories are tested twice: against the entity's usual number of them (volume), and against the number that is usual when
+it is as much in the news as its other stories show (share). Several spans are looked at at once, with a correction.
 Everything is a function of its arguments: no clock, no database.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import betainc
 
 HOUR = 3600.0
 DAY = 24 * HOUR
-SPANS = (1 * HOUR, 6 * HOUR, 24 * HOUR, 72 * HOUR)
+SPANS = (6 * HOUR, 12 * HOUR, 24 * HOUR, 72 * HOUR)
 HISTORY_DAYS = 60
+_SPANS = np.array(SPANS)
 SEVERITIES = ("low", "medium", "high", "critical")
 _HISTORY = HISTORY_DAYS * DAY
 # The newest part of the history is what is being tested.
 _GAP = max(SPANS)
-# Prior of an entity's negative stories a day: mean 0.15, worth five days of watching. Prior of the share: 25 % of 8.
-_PRIOR_MEAN, _PRIOR_DAYS = 0.15, 5.0
-_SHARE_PRIOR = (2.0, 6.0)
-# Days above this quantile of the entity's days are cut down to it, so that past incidents do not hide new ones.
-_WINSOR = 0.97
+# Prior of an entity's stories a day: 0.15 negative ones and 0.45 others, worth five days of watching.
+_PRIOR_BAD, _PRIOR_OTHER, _PRIOR_DAYS = 0.15, 0.45, 5.0
+# Priors of 1 / dispersion of all stories and of the negative ones, and of the correlation of the share within a day,
+# and what each is worth: in squared expected counts, and in pairs of stories. Chosen on the fit seeds of the benchmark,
+# like all below, by tests/benchmarks/surge_fit.py.
+_PRIOR_SPREAD, _PRIOR_BAD_SPREAD, _SPREAD_WORTH = 1 / 8, 1 / 8, 20.0
+_PRIOR_CORRELATION, _CORRELATION_WORTH = 0.04, 20.0
+# Days are cut down to this many standard deviations above their mean, so that past incidents do not hide new ones.
+_CUT = 2.5
+# How many stories of its own outweigh the rhythm of all.
+_RHYTHM_STORIES = 200.0
+# The weight of the second test's log p in the score; the rest is the first's.
+_SHARE_WEIGHT = 1.0
 
 
 @dataclass(frozen=True)
 class Settings:
     """`open_score` and `close_score` are -log10 of the corrected tail probability; support counts distinct stories."""
 
-    open_score: float = 3.5
-    close_score: float = 1.5
+    open_score: float = 3.2
+    close_score: float = 1.9
     least_support: float = 3.0
     cool_down: float = 12 * HOUR
     quiet: float = 24 * HOUR
@@ -46,14 +58,29 @@ class Rhythm:
 
     hours: tuple[float, ...] = (1.0,) * 168
 
+    @cached_property
+    def _edges(self) -> NDArray[np.float64]:
+        """Average days from the week's beginning to each hour, [169]."""
+        return np.concatenate([[0.0], np.cumsum(self.hours)]) / 24
+
+    def elapsed(self, moments: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Days of average business before each moment; differences of two are what matters."""
+        # The epoch was a Thursday.
+        week, hour = np.divmod((moments + 3 * DAY) / HOUR, 168)
+        whole = np.minimum(hour.astype(int), 167)
+        edges = self._edges
+        return week * edges[-1] + edges[whole] + (hour - whole) * (edges[whole + 1] - edges[whole])
+
     def share(self, start: float, end: float) -> float:
         """Expected part of a day's stories between two moments, in days of average business."""
-        total, position = 0.0, start
-        while position < end:
-            edge = min(end, (math.floor(position / HOUR) + 1) * HOUR)
-            total += self.hours[_hour_of_week(position)] * (edge - position)
-            position = edge
-        return total / DAY
+        first, last = self.elapsed(np.array((start, end)))
+        return float(last - first)
+
+    def of(self, moments: NDArray[np.float64]) -> "Rhythm":
+        """The rhythm of one entity with stories at `moments`: the more there are, the more its own."""
+        counts = _smooth_hours(moments)
+        hours = (168 * counts + _RHYTHM_STORIES * np.asarray(self.hours)) / (len(moments) + _RHYTHM_STORIES)
+        return Rhythm(tuple((hours / hours.mean()).tolist()))
 
 
 @dataclass(frozen=True)
@@ -83,6 +110,33 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class Baseline:
+    """What is usual for an entity: stories a day of average business, how much days vary, and what was seen of it.
+
+    `spread` and `bad_spread` are 1 / dispersion of all stories and of negative ones (Var = mean + spread mean^2);
+    `correlation` is that of two stories of a day in being negative; `known` negative stories lie behind `bad`.
+    """
+
+    bad: float
+    other: float
+    spread: float
+    bad_spread: float
+    correlation: float
+    known: float
+    days: float
+    rhythm: Rhythm
+
+    def figures(self) -> dict[str, float]:
+        """What an alert tells of it."""
+        return {
+            "mean": round(self.bad, 4),
+            "days": round(self.days, 1),
+            "dispersion": round(1 / self.bad_spread, 3),
+            "share": round(self.bad / (self.bad + self.other), 3),
+        }
+
+
+@dataclass(frozen=True)
 class State:
     """What is remembered of an entity between evaluations."""
 
@@ -105,48 +159,58 @@ def fit_rhythm(moments: NDArray[np.float64]) -> Rhythm:
     """The hour-of-week rhythm of all stories, shrunk towards flat where there are few."""
     if len(moments) == 0:
         return Rhythm()
-    counts = np.bincount(((moments + 3 * DAY) % (7 * DAY) // HOUR).astype(int), minlength=168).astype(float)
-    # A neighbour tells about an hour as well: three-hour smoothing around the clock.
-    smooth = (np.roll(counts, 1) + 2 * counts + np.roll(counts, -1)) / 4
+    smooth = _smooth_hours(moments)
     mean = smooth.mean()
     hours = (smooth + 4 * max(mean, 0.25)) / (mean + 4 * max(mean, 0.25)) if mean < 1 else (smooth + 2) / (mean + 2)
     hours = hours / hours.mean()
     return Rhythm(tuple(float(max(0.05, value)) for value in hours))
 
 
-def evaluate(history: History, moment: float, rhythm: Rhythm | None = None) -> Evaluation:
-    """Test the stories up to `moment` (epoch seconds) against the entity's own history."""
-    rhythm = rhythm or Rhythm()
-    end = int(np.searchsorted(history.moments, moment, side="right"))
-    start = int(np.searchsorted(history.moments, moment - _HISTORY))
-    moments, weights = history.moments[start:end], history.weights[start:end]
-    negative = history.negative[start:end]
-    rate, dispersion, share, days = _baseline(moments, negative * weights, weights, moment, history.since)
-    best: Evaluation | None = None
-    for span in SPANS:
-        first = int(np.searchsorted(moments, moment - span, side="right"))
-        observed = float((negative[first:] * weights[first:]).sum())
-        total = float(weights[first:].sum())
-        expected = rate * rhythm.share(moment - span, moment)
-        p_volume = _negative_binomial_tail(observed, expected, dispersion)
-        p_share = _beta_binomial_tail(observed, total, share)
-        # Four spans are looked at. A share alone says little, and a volume with the usual share is just a busy day.
-        p_corrected = min(1.0, p_volume * len(SPANS))
-        strength = -math.log10(max(p_corrected, 1e-30))
-        strength *= 0.6 + 0.4 * min(1.0, -math.log10(max(p_share, 1e-12)))
-        support = float(negative[first:].sum())
-        found = Evaluation(moment, span, observed, total, expected, strength, p_volume, p_share, support)
-        if best is None or found.score > best.score:
-            best = found
-    if best is None:
-        raise ValueError("no span to look at")
-    baseline = {
-        "mean": round(rate, 4),
-        "days": round(days, 1),
-        "dispersion": round(dispersion, 3),
-        "share": round(share, 3),
-    }
-    return Evaluation(**{**asdict(best), "baseline": baseline})
+def _smooth_hours(moments: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Stories in each hour of the week, [168]; a neighbour tells about an hour as well."""
+    counts = np.bincount(((moments + 3 * DAY) % (7 * DAY) // HOUR).astype(int), minlength=168).astype(float)
+    smooth: NDArray[np.float64] = (np.roll(counts, 1) + 2 * counts + np.roll(counts, -1)) / 4
+    return smooth
+
+
+def evaluate(
+    history: History, moment: float, rhythm: Rhythm | None = None, usual: Baseline | None = None
+) -> Evaluation:
+    """Test the stories up to `moment` (epoch seconds) against the entity's own history, `usual` when it is known."""
+    if usual is None:
+        usual = baseline(history, moment, rhythm)
+    first, end = np.searchsorted(history.moments, (moment - _GAP, moment), side="right")
+    moments, weights, negative = (x[first:end] for x in (history.moments, history.weights, history.negative))
+    counted = np.array((negative * weights, weights, negative))
+    begins = moments.searchsorted(moment - _SPANS, side="right").tolist()
+    observed, total, support = np.array([counted[:, begin:].sum(axis=1) for begin in begins]).T
+    days = usual.rhythm.elapsed(np.array([moment])) - usual.rhythm.elapsed(moment - _SPANS)
+    scores, p_volume, p_share = judged(usual, days, observed, total)
+    best = int(np.argmax(scores))
+    figures = (observed, total, usual.bad * days, scores, p_volume, p_share, support)
+    return Evaluation(moment, SPANS[best], *(float(values[best]) for values in figures), usual.figures())
+
+
+def judged(
+    usual: Baseline, days: NDArray[np.float64], observed: NDArray[np.float64], total: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Scores of so many negative stories, of so many in all, in so many average days; and the p of the two tests.
+
+    An entity's attention A is gamma with mean 1 and variance `spread`. Having seen O other stories where m are usual, A
+    is gamma with mean (1 + spread O) / (1 + spread m) and relative variance spread / (1 + spread O), so that the
+    negative ones are negative binomial again; the share's own variance and what is unknown of the rate come on top.
+    """
+    mean = np.maximum(usual.bad * days, 1e-6)
+    busy = 1 + usual.spread * np.maximum(0.0, total - observed)
+    share = usual.bad / (usual.bad + usual.other)
+    unknown = 1 / (usual.known + 1)
+    given = mean * busy / (1 + usual.spread * usual.other * days)
+    spread = usual.spread / busy + (1 - share) / share * usual.correlation + unknown
+    p_volume = _negative_binomial_tail(observed, mean, usual.bad_spread + unknown)
+    p_share = _negative_binomial_tail(observed, given, spread)
+    log_p = _SHARE_WEIGHT * np.log10(p_share) + (1 - _SHARE_WEIGHT) * np.log10(p_volume)
+    # Several spans are looked at, and the most telling one counts.
+    return np.maximum(0.0, -log_p - math.log10(len(SPANS))), p_volume, p_share
 
 
 def step(state: State, found: Evaluation, settings: Settings | None = None) -> tuple[State, str, str]:
@@ -194,71 +258,69 @@ def explain(found: Evaluation, name: str, change: str) -> dict[str, str]:
     }
 
 
-def _baseline(
-    moments: NDArray[np.float64], bad: NDArray[np.float64], weights: NDArray[np.float64], moment: float, since: float
-) -> tuple[float, float, float, float]:
-    """Negative stories a day, their dispersion, the share of negative ones, and days of history."""
-    newest = moment - _GAP
-    oldest = (
-        max(since, moment - _HISTORY)
-        if since
-        else (max(moment - _HISTORY, float(moments[0])) if len(moments) else newest)
+def baseline(history: History, moment: float, rhythm: Rhythm | None = None) -> Baseline:
+    """What was usual in the whole days before the newest part, incidents cut down; the same for all of a UTC day."""
+    today = math.floor(moment / DAY) * DAY
+    # The first day of the history may be there in part only.
+    newest, least = today - _GAP, today - _HISTORY + DAY
+    start, end = np.searchsorted(history.moments, [least, newest])
+    moments, weights = history.moments[start:end], history.weights[start:end]
+    bad = history.negative[start:end] * weights
+    own = (rhythm or Rhythm()).of(moments)
+    first = history.since or (float(moments[0]) if len(moments) else newest)
+    oldest = min(newest, max(first, least))
+    days = (newest - oldest) / DAY
+    edges = np.maximum(newest - np.arange(math.ceil(days) + 1) * DAY, oldest)
+    counted = np.searchsorted(moments, edges)
+    daily, total = (np.concatenate([[0.0], np.cumsum(values)])[counted] for values in (bad, weights))
+    daily, total = daily[:-1] - daily[1:], total[:-1] - total[1:]
+    length = -np.diff(own.elapsed(edges))
+    x, rate = _without_incidents(daily, length, _PRIOR_BAD)
+    y, all_rate = _without_incidents(total, length, _PRIOR_BAD + _PRIOR_OTHER)
+    share = min(0.9, max(0.02, rate / all_rate))
+    certain = share * (1 - share)
+    pairs = certain * float((total * np.maximum(total - 1, 0)).sum())
+    excess = float(((np.minimum(daily, total * min(1.0, 3 * share) + 1) - share * total) ** 2 - certain * total).sum())
+    prior = certain * _CORRELATION_WORTH
+    correlation = (excess + prior * _PRIOR_CORRELATION) / (pairs + prior)
+    return Baseline(
+        rate,
+        max(all_rate - rate, 0.1 * rate),
+        _spread(y, all_rate * length, _PRIOR_SPREAD),
+        _spread(x, rate * length, _PRIOR_BAD_SPREAD),
+        min(0.5, max(0.002, correlation)),
+        float(x.sum()),
+        days,
+        own,
     )
-    days = max(0.0, (newest - oldest) / DAY)
-    past = moments < newest
-    edges = np.arange(math.ceil(days))[::-1]
-    daily = np.zeros(max(1, len(edges)))
-    if past.any() and len(edges):
-        index = ((newest - moments[past]) // DAY).astype(int).clip(0, len(edges) - 1)
-        daily = np.bincount(index, weights=bad[past], minlength=len(edges)).astype(float)
-    cut = np.minimum(daily, max(1.0, float(np.quantile(daily, _WINSOR))))
-    rate = (float(cut.sum()) + _PRIOR_MEAN * _PRIOR_DAYS) / (days + _PRIOR_DAYS)
-    mean = float(cut.mean())
-    variance = float(cut.var()) if len(cut) > 5 else mean
-    # Var = mean + mean² / k; few days say little, so k is held between 0.5 and 50 and drawn towards 2.
-    k = mean * mean / (variance - mean) if variance > mean > 0 else 10.0
-    dispersion = math.exp((math.log(min(50.0, max(0.5, k))) * days + math.log(2.0) * 14) / (days + 14))
-    a, b = _SHARE_PRIOR
-    share = (float(bad[past].sum()) + a) / (float(weights[past].sum()) + a + b)
-    return rate, dispersion, share, days
 
 
-def _negative_binomial_tail(observed: float, mean: float, k: float) -> float:
-    """P(X >= observed) for mean `mean` and dispersion `k`; `observed` is rounded down, since weights are parts."""
-    n = math.floor(observed + 1e-9)
-    if n <= 0:
-        return 1.0
-    mean = max(mean, 1e-6)
-    p = k / (k + mean)
-    log_p, log_q = math.log(p), math.log1p(-p)
-    below = 0.0
-    for x in range(n):
-        below += math.exp(math.lgamma(x + k) - math.lgamma(k) - math.lgamma(x + 1) + k * log_p + x * log_q)
-    if below < 0.999999:
-        return max(1e-300, 1 - below)
-    tail = 0.0
-    for x in range(n, n + 200):
-        tail += math.exp(math.lgamma(x + k) - math.lgamma(k) - math.lgamma(x + 1) + k * log_p + x * log_q)
-    return max(1e-300, tail)
+def _without_incidents(
+    counts: NDArray[np.float64], length: NDArray[np.float64], prior: float
+) -> tuple[NDArray[np.float64], float]:
+    """Counts of days with unusual ones cut down, and the rate a day under a gamma prior."""
+    total = float(length.sum()) + _PRIOR_DAYS
+    rate = (float(counts.sum()) + prior * _PRIOR_DAYS) / total
+    cut = counts
+    for _ in range(2):
+        mean = rate * length
+        cut = np.minimum(counts, mean + _CUT * np.sqrt(mean + mean * mean / 4) + 1)
+        rate = (float(cut.sum()) + prior * _PRIOR_DAYS) / total
+    return cut, rate
 
 
-def _beta_binomial_tail(observed: float, total: float, share: float, strength: float = 12.0) -> float:
-    """P(X >= observed of total) where the share is known as well as `strength` stories would tell it."""
-    n, x = math.floor(total + 1e-9), math.floor(observed + 1e-9)
-    if n <= 0 or x <= 0:
-        return 1.0
-    a, b = share * strength, (1 - share) * strength
-    tail = 0.0
-    for i in range(x, n + 1):
-        choose = math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1)
-        beta = math.lgamma(i + a) + math.lgamma(n - i + b) - math.lgamma(n + a + b)
-        tail += math.exp(choose + beta - (math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)))
-    return min(1.0, max(1e-12, tail))
+def _spread(counts: NDArray[np.float64], mean: NDArray[np.float64], prior: float) -> float:
+    """1 / dispersion by moments, Var = mean + spread mean^2, drawn towards the prior where the counts say little."""
+    excess = float(((counts - mean) ** 2 - mean).sum())
+    return min(2.0, max(0.01, (excess + _SPREAD_WORTH * prior) / (float((mean * mean).sum()) + _SPREAD_WORTH)))
 
 
-def _hour_of_week(moment: float) -> int:
-    # The epoch was a Thursday.
-    return int((moment + 3 * DAY) % (7 * DAY) // HOUR)
+def _negative_binomial_tail(
+    observed: NDArray[np.float64], mean: NDArray[np.float64], spread: NDArray[np.float64] | float
+) -> NDArray[np.float64]:
+    """P(X >= observed), Var X = mean + spread mean^2; between whole numbers too, since weights are parts."""
+    tail: NDArray[np.float64] = betainc(np.maximum(observed, 1e-9), 1 / spread, spread * mean / (1 + spread * mean))
+    return np.maximum(np.where(observed <= 0, 1.0, tail), 1e-300)
 
 
 def histories(

@@ -88,13 +88,55 @@ def test_nothing_after_the_moment_is_looked_at() -> None:
     assert evaluate(with_future, moment) == evaluate(history(moments, negative), moment)
 
 
-def test_tails_agree_with_sums_by_hand() -> None:
+def test_tail_agrees_with_a_sum_by_hand() -> None:
     mean, k = 1.3, 2.0
     p = k / (k + mean)
     probability = [math.gamma(x + k) / (math.gamma(k) * math.factorial(x)) * p**k * (1 - p) ** x for x in range(4)]
-    assert surges._negative_binomial_tail(4, mean, k) == pytest.approx(1 - sum(probability), rel=1e-9)
-    assert surges._negative_binomial_tail(0, mean, k) == 1.0
-    assert surges._beta_binomial_tail(3, 3, 0.5) == pytest.approx(6 * 7 * 8 / (12 * 13 * 14), rel=1e-9)
+    tail = surges._negative_binomial_tail(np.array([0.0, 3.5, 4.0]), np.array(mean), 1 / k)
+    assert tail[2] == pytest.approx(1 - sum(probability), rel=1e-9)
+    # Stories count in parts: three and a half lie between three and four.
+    assert tail[0] == 1.0 and tail[2] < tail[1] < 1 - sum(probability[:3])
+
+
+def test_the_share_is_tested_against_how_much_else_is_written() -> None:
+    """By hand: attention is gamma, so that given the other stories the negative ones are negative binomial."""
+    usual = surges.Baseline(2.0, 6.0, 0.2, 0.3, 1e-9, 1e9, 50.0, surges.Rhythm())
+    day = np.ones(1)
+    _, _, quiet = surges.judged(usual, day, np.array([8.0]), np.array([14.0]))
+    _, _, busy = surges.judged(usual, day, np.array([8.0]), np.array([38.0]))
+    k = 5 + 30  # 1 / 0.2 and thirty others where six are usual
+    mean = 2 * k / (5 + 6)
+    p = k / (k + mean)
+    below = [math.exp(math.lgamma(x + k) - math.lgamma(k) - math.lgamma(x + 1)) * p**k * (1 - p) ** x for x in range(8)]
+    assert busy[0] == pytest.approx(1 - sum(below), rel=1e-5)
+    assert quiet[0] < 0.01 < 0.2 < busy[0]
+
+
+def test_past_incidents_hardly_move_what_is_usual() -> None:
+    moments, negative = quiet_year(7, 4.0)
+    calm = surges.baseline(history(moments, negative), START + 60 * DAY)
+    added = [START + 30 * DAY + i * 600.0 for i in range(60)]
+    after = surges.baseline(history(moments + added, negative + [1.0] * 60), START + 60 * DAY)
+    assert calm.bad == pytest.approx(1.0, abs=0.3)
+    assert after.bad < calm.bad + 0.2 and after.bad_spread < 2 * calm.bad_spread + 0.2
+
+
+def test_what_is_usual_is_the_same_for_all_of_a_day_and_knows_nothing_of_the_newest_days() -> None:
+    moments, negative = quiet_year(8, 3.0)
+    midnight = START + 50 * DAY
+    usual = surges.baseline(history(moments, negative), midnight)
+    added = [midnight - 2 * DAY + i * HOUR for i in range(20)]
+    assert surges.baseline(history(moments + added, negative + [1.0] * 20), midnight + 23 * HOUR) == usual
+    found = evaluate(history(moments, negative), midnight + 9 * HOUR)
+    assert evaluate(history(moments, negative), midnight + 9 * HOUR, usual=usual) == found
+
+
+def test_an_entity_with_many_stories_has_its_own_hours() -> None:
+    everyone = surges.Rhythm()
+    at_nine = np.array([START + day * DAY + 9 * HOUR for day in range(60) for _ in range(20)])
+    own = everyone.of(at_nine)
+    assert np.mean(own.hours) == pytest.approx(1)
+    assert min(own.hours[9::24]) > 6 * own.hours[3] and everyone.of(at_nine[:0]).hours == pytest.approx(everyone.hours)
 
 
 def test_rhythm_has_mean_one_and_follows_working_hours() -> None:
