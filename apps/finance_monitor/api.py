@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field
 from finance_monitor import (
     alerting,
     api_rules,
+    calendars,
     exports,
     labelling,
     privacy,
@@ -66,6 +67,7 @@ def build_router(context: Context) -> APIRouter:
     router = APIRouter(prefix="/finance/v1", tags=["finance"])
     _reading_routes(router, monitor)
     _entity_routes(router, monitor)
+    _session_routes(router, monitor)
     _incident_routes(router, monitor)
     _export_routes(router, monitor)
     api_rules.add_routes(router, monitor)
@@ -120,6 +122,30 @@ def _reading_routes(router: APIRouter, monitor: Monitor) -> None:
     def story(story_id: Id, user: Viewer) -> dict[str, Any]:
         with monitor.engine.connect() as connection:
             return queries.story(connection, story_id)
+
+
+def _session_routes(router: APIRouter, monitor: Monitor) -> None:
+    @router.get("/trends/sessions")
+    def sessions(
+        user: Viewer,
+        entity_kind: Annotated[str, Query(pattern="^(company|topic|all)$")],
+        entity: Word,
+        market: Word = "",
+        since: datetime | None = None,
+        until: datetime | None = None,
+        source_kind: Annotated[str, Query(pattern="^(news|comment|filing|)$")] = "",
+    ) -> dict[str, Any]:
+        """Counts by market session and by the time between; of the company's own exchange unless `market` is given."""
+        end = utc(until) or now()
+        start = utc(since) or end - timedelta(days=30)
+        if not timedelta() < end - start <= timedelta(days=1100):
+            raise HeadwaterError(f"{start:%Y-%m-%d} to {end:%Y-%m-%d} must be a time of at most 1,100 days")
+        company = monitor.gazetteer().by_id.get(entity) if entity_kind == "company" else None
+        name = calendars.market_of(market or (company.exchange if company else ""))
+        with monitor.engine.connect() as connection:
+            bounds = calendars.session_windows(name, start, end)
+            found = trends.in_windows(connection, entity_kind, entity, bounds, source_kind)
+        return {"market": name, "windows": found}
 
 
 def _entity_routes(router: APIRouter, monitor: Monitor) -> None:

@@ -28,6 +28,17 @@ _WEEKLY = {
     "XSHG": ("Asia/Shanghai", ((time(9, 30), time(11, 30)), (time(13), time(15)))),
 }
 MARKETS = tuple(_WEEKLY)
+# The market whose hours an exchange of the gazetteer keeps.
+_MARKET_OF = {
+    "NYSE": "XNYS",
+    "NASDAQ": "XNYS",
+    "LSE": "XLON",
+    "HKEX": "XHKG",
+    "SSE": "XSHG",
+    "SZSE": "XSHG",
+}
+# Two sessions that lie closer together are one day with a lunch break.
+_BREAK = timedelta(hours=3)
 
 
 @dataclass(frozen=True)
@@ -84,6 +95,34 @@ def session_from(market: str, moment: datetime) -> datetime:
             if moment < closes:
                 return max(opens, moment)
     raise Unavailable(f"{market} has no session after {moment:%Y-%m-%d}; update the package exchange_calendars")
+
+
+def market_of(exchange: str) -> str:
+    """The market whose sessions an exchange keeps. Raises HeadwaterError for one whose hours are not known."""
+    market = exchange if exchange in MARKETS else _MARKET_OF.get(exchange.upper(), "")
+    if not market:
+        known = ", ".join((*MARKETS, *_MARKET_OF))
+        raise HeadwaterError(f"the trading hours of {exchange or 'no exchange'!r} are not known; name one of {known}")
+    return market
+
+
+def session_windows(market: str, since: datetime, until: datetime) -> list[tuple[datetime, datetime, bool]]:
+    """(start, end, open) of the windows that `since` to `until` touches, without gaps: each trading day from opening to
+    closing, a lunch break included, and the time between two of them."""
+    around = timedelta(days=15)  # longer than any market is closed
+    days: list[tuple[datetime, datetime]] = []
+    for year in range((since - around).year, (until + around).year + 1):
+        for opens, closes in _sessions(market, year):
+            if days and opens - days[-1][1] < _BREAK:
+                days[-1] = (days[-1][0], closes)
+            else:
+                days.append((opens, closes))
+    found = []
+    for number, (opens, closes) in enumerate(days):
+        if number:
+            found.append((days[number - 1][1], opens, False))
+        found.append((opens, closes, True))
+    return [window for window in found if window[1] > since and window[0] < until]
 
 
 def release(quiet: Sequence[Quiet], zone: ZoneInfo, market: str, moment: datetime) -> tuple[datetime, str]:

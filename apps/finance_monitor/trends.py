@@ -1,5 +1,6 @@
 """Aggregates: each story counts once for an entity in a window, weighted by relevance, novelty and source."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -158,3 +159,34 @@ def series(
             for name, count in zip(_COUNTS, counts, strict=True):
                 slot[name] = round(slot[name] + count, 6)
     return list(found.values())
+
+
+def in_windows(
+    connection: sa.Connection,
+    entity_kind: str,
+    entity: str,
+    bounds: Sequence[tuple[datetime, datetime, bool]],
+    source_kind: str = "",
+) -> list[dict[str, Any]]:
+    """Counts of windows (start, end, open) that follow each other on quarters of an hour, such as market sessions."""
+    found = [
+        {"start": start.isoformat(), "end": end.isoformat(), "open": is_open, **dict.fromkeys(_COUNTS, 0)}
+        for start, end, is_open in bounds
+    ]
+    if not found:
+        return []
+    starts = [start for start, _, _ in bounds]
+    query = sa.select(windows).where(
+        windows.c.entity_kind == entity_kind,
+        windows.c.entity == entity,
+        windows.c.width == QUARTER,
+        windows.c.start >= starts[0],
+        windows.c.start < bounds[-1][1],
+    )
+    if source_kind:
+        query = query.where(windows.c.source_kind == source_kind)
+    for row in connection.execute(query):
+        slot = found[bisect_right(starts, row.start) - 1]
+        for name in _COUNTS:
+            slot[name] = round(slot[name] + getattr(row, name), 6)
+    return found

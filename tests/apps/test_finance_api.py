@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterator
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,19 @@ def test_articles_stories_companies_and_trends(client: TestClient) -> None:
     assert company["ticker"] == "HLD" and company["articles"][0]["company_negative"] == 0.9
     assert company["topics"] == [{"topic": "recall-safety", "articles": 1, "negative": 1}]
     assert client.get("/finance/v1/companies/nobody").status_code == 404
+
+
+def test_stories_are_counted_by_market_session(client: TestClient) -> None:
+    asked = {"entity_kind": "company", "entity": "halden", "since": "2025-12-01T00:00:00Z"}
+    found = client.get("/finance/v1/trends/sessions", params=asked).json()
+    assert found["market"] == "XLON"
+    windows = found["windows"]
+    assert sum(window["negative"] for window in windows) == 4
+    assert all(a["end"] == b["start"] and a["open"] != b["open"] for a, b in pairwise(windows))
+    unknown = client.get("/finance/v1/trends/sessions", params={**asked, "market": "NOWHERE"})
+    assert unknown.status_code == 400 and "NOWHERE" in unknown.json()["detail"]
+    topic = {"entity_kind": "topic", "entity": "recall-safety"}
+    assert client.get("/finance/v1/trends/sessions", params=topic).status_code == 400
 
 
 def test_every_article_is_found_once_page_by_page(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ _ORIGINS = {
     "financial_phrasebank": "Malo et al. 2014, Financial PhraseBank v1.0 (FinancialPhraseBank-v1.0.zip)",
     "twitter_financial_news_sentiment": "https://huggingface.co/datasets/zeroshot/twitter-financial-news-sentiment",
     "sentfin": "https://github.com/pyRis/SEntFiN",
+    "financial_news_headlines": "Kaggle: notlucasp/financial-news-headlines (reuters_headlines.csv, tokenised)",
     "zh_financial_news_sentiment": "https://github.com/wwwxmu/Dataset-of-financial-news-sentiment-classification",
 }
 

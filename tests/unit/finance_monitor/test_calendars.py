@@ -142,3 +142,29 @@ def test_periods_follow_each_other_without_gap_or_overlap(moment: datetime, hour
 def test_unknown_time_zone_is_refused(name: str) -> None:
     with pytest.raises(HeadwaterError, match="is no time zone"):
         zone_of(name)
+
+
+def test_windows_of_a_market_follow_each_other_and_a_lunch_break_is_within_the_day() -> None:
+    found = calendars.session_windows("XHKG", at("2026-07-03 00:00"), at("2026-07-06 12:00"))
+    assert found == [
+        (at("2026-07-02 08:00"), at("2026-07-03 01:30"), False),
+        (at("2026-07-03 01:30"), at("2026-07-03 08:00"), True),
+        (at("2026-07-03 08:00"), at("2026-07-06 01:30"), False),
+        (at("2026-07-06 01:30"), at("2026-07-06 08:00"), True),
+        (at("2026-07-06 08:00"), at("2026-07-07 01:30"), False),
+    ]
+
+
+def test_windows_of_a_market_know_short_days_and_clock_changes() -> None:
+    found = calendars.session_windows("XNYS", at("2026-11-26 21:00"), at("2026-11-27 20:00"))
+    # Thanksgiving is closed, the day after closes at one.
+    assert found[0][:2] == (at("2026-11-25 21:00"), at("2026-11-27 14:30"))
+    assert found[1] == (at("2026-11-27 14:30"), at("2026-11-27 18:00"), True)
+    summer = calendars.session_windows("XNYS", at("2026-07-06 14:00"), at("2026-07-06 15:00"))
+    assert summer == [(at("2026-07-06 13:30"), at("2026-07-06 20:00"), True)]
+
+
+def test_hours_that_are_not_known_are_named_with_the_way_out() -> None:
+    assert calendars.market_of("NASDAQ") == "XNYS" and calendars.market_of("XLON") == "XLON"
+    with pytest.raises(HeadwaterError, match=r"'XYZ' are not known; name one of XNYS, XLON"):
+        calendars.market_of("XYZ")

@@ -75,6 +75,20 @@ def test_a_reprint_counts_once(desk: Desk) -> None:
     assert (day["articles"], day["stories"], day["negative"]) == (2, 1, 1)
 
 
+def test_stories_are_counted_in_the_market_session_or_before_it(desk: Desk) -> None:
+    opens, closes = NOON - 3 * HOUR, NOON + 2 * HOUR
+    for number, moment in enumerate((opens - HOUR, opens, NOON, closes)):
+        desk.publish(number, f"Halden Group recall number {number * 1013}", f"other words {number} " * 9, at=moment)
+    desk.run(closes + 2 * HOUR)
+    bounds = [(opens - 9 * HOUR, opens, False), (opens, closes, True), (closes, closes + 9 * HOUR, False)]
+    with desk.engine.connect() as connection:
+        found = trends.in_windows(connection, "company", "halden", bounds)
+        assert trends.in_windows(connection, "company", "halden", []) == []
+        assert all(row["articles"] == 0 for row in trends.in_windows(connection, "all", "all", bounds, "comment"))
+    assert [row["articles"] for row in found] == [1, 2, 1]
+    assert [row["open"] for row in found] == [False, True, False]
+
+
 def test_a_correction_is_a_revision_and_moves_the_counts(desk: Desk) -> None:
     desk.publish(1, "Halden Group recall widens")
     desk.run(NOON + HOUR)

@@ -28,8 +28,12 @@ def run(stories: History, until: float) -> list[tuple[float, str, str]]:
     """Changes when the entity is looked at at each story and each hour."""
     state, changes = State(), []
     ticks = np.arange(START + 5 * DAY, until, HOUR)
+    usual: dict[int, surges.Baseline] = {}
     for moment in sorted({*stories.moments.tolist(), *ticks.tolist()}):
-        state, change, severity = step(state, evaluate(stories, moment))
+        day = int(moment // DAY)
+        if day not in usual:
+            usual[day] = surges.baseline(stories, moment)
+        state, change, severity = step(state, evaluate(stories, moment, usual=usual[day]))
         if change:
             changes.append((moment, change, severity))
     return changes
