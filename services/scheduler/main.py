@@ -48,6 +48,7 @@ class Scheduler:
         self._lease_seconds = lease_seconds
         self._lease_until = 0.0
         self._next_beat = 0.0
+        self._shift = 0.0
         self._clock: Clock | None = None
         self._heartbeat = Heartbeat(settings.heartbeat_url)
         self._said_unavailable = -_REPEAT_SECONDS
@@ -70,7 +71,9 @@ class Scheduler:
 
     def _tick(self) -> None:
         moment = time.monotonic()
-        if moment >= self._next_beat:
+        shift, self._shift = self._shift, time.time() - moment
+        # After a sleep or a change of the clock another scheduler may have found the lease over: ask before all else.
+        if moment >= self._next_beat or abs(self._shift - shift) > 1:
             self._next_beat = moment + self._lease_seconds / 5
             # Counted from before the question, so that this process never believes in it longer than others do.
             if leases.acquire(self.engine, LEASE, self.worker, self._lease_seconds) is None:

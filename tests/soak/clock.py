@@ -201,9 +201,12 @@ class Simulation:
                 self.world.pass_time(step - 2)
                 self._keep_leases()
             self.world.pass_time(2.1)
-            self._tick(self._active())
+            active = [name for name, made in self._lives.items() if made._clock is not None]
+            self._tick(active[0] if len(active) == 1 else None)
 
     def _next_event(self) -> float:
+        if self._active() is None:
+            return self.world.wall
         found = [self.world.wall + 2 * 86_400]
         for made in self._lives.values():
             if made._clock is not None:
