@@ -165,7 +165,11 @@ class SourceSpider(scrapy.Spider):
             self.record.note_visit(response.meta["asked"], document=True)
         elif self._usable(response, role):
             self._note_move(response, role)
-            async for request in self._read_document(response, role):
+            # Parsed in this thread: over a document that it stands still at, the process is ended from outside.
+            _say({"reading": response.url})
+            found = [request async for request in self._read_document(response, role)]
+            _say({"reading": ""})
+            for request in found:
                 yield request
         for request in self._more():
             yield request
