@@ -46,16 +46,15 @@ FULL = 3653  # days
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 ZONES = ("Europe/Berlin", "America/New_York", "Asia/Shanghai", "Australia/Lord_Howe")
 TAKE_OVER_SECONDS = 60
-_NOTHING = ("check",)
 # Windows in the hours that summer time takes and gives, and one of each policy.
 SCHEDULES = [
-    ScheduledJob("nightly", "soak", _NOTHING, cron="30 2 * * *"),
-    ScheduledJob("hour-of-change", "soak", _NOTHING, cron="15 1,3 * * 0", missed="each"),
-    ScheduledJob("report", "soak", _NOTHING, cron="0 9 * * 1-5", missed="report"),
-    ScheduledJob("monthly", "soak", _NOTHING, cron="0 0 1 * *", missed="each"),
-    ScheduledJob("36-hours", "soak", _NOTHING, every_seconds=36 * 3600.0),
+    ScheduledJob("nightly", "soak", ("check", "nightly"), cron="30 2 * * *"),
+    ScheduledJob("hour-of-change", "soak", ("check", "hour-of-change"), cron="15 1,3 * * 0", missed="each"),
+    ScheduledJob("report", "soak", ("check", "report"), cron="0 9 * * 1-5", missed="report"),
+    ScheduledJob("monthly", "soak", ("check", "monthly"), cron="0 0 1 * *", missed="each"),
+    ScheduledJob("36-hours", "soak", ("check", "36-hours"), every_seconds=36 * 3600.0),
     # Seldom enough that the turns which are left out need not be made up for.
-    ScheduledJob("resident", "soak", _NOTHING, every_seconds=900, resident=True, deadline_seconds=None),
+    ScheduledJob("resident", "soak", ("check", "resident"), every_seconds=900, resident=True, deadline_seconds=None),
 ]
 # How often each happens, in days between two of a kind.
 _TROUBLES = {
@@ -114,12 +113,14 @@ class SimulatedTime:
 class SimulatedJob:
     """A job as the scheduler sees it: mostly short, now and then longer than its windows, or for ever."""
 
-    def __init__(self, world: World, generator: random.Random, job: jobs.Job) -> None:
+    def __init__(self, world: World, job: jobs.Job) -> None:
         self.job = job
         self.pid = 0
         self.cancelled = False
         self.overdue = False
         self._world = world
+        # By what it is, not by turn: jobs of one moment begin in any order.
+        generator = random.Random(f"{job.argv} {job.submitted} {job.attempts}")
         lasts = generator.choice((5.0, 30.0, 300.0)) if generator.random() < 0.95 else generator.uniform(3600, 90_000)
         if job.deadline_seconds is None:
             lasts = generator.uniform(3600, 20 * 86_400)
@@ -159,7 +160,7 @@ class Simulation:
         self._lives: dict[str, Scheduler] = {}
 
     def run(self) -> dict[str, Any]:
-        with simulated(self.world, self.generator):
+        with simulated(self.world):
             for name in ("a", "b"):
                 self._start(name)
             self._go_on(30)
@@ -398,7 +399,7 @@ def first_window(job: ScheduledJob, after: datetime) -> datetime:
 
 
 @contextlib.contextmanager
-def simulated(world: World, generator: random.Random) -> Iterator[None]:
+def simulated(world: World) -> Iterator[None]:
     """The code under test sees the world's clocks; schedules are SCHEDULES; jobs are simulated."""
 
     class Moment(datetime):
@@ -414,9 +415,7 @@ def simulated(world: World, generator: random.Random) -> Iterator[None]:
             stack.enter_context(patch.object(module, "time", times))
         stack.enter_context(patch.object(apscheduler.schedulers.base, "datetime", Moment))
         stack.enter_context(patch.object(scheduler.main, "declared_jobs", lambda settings: (SCHEDULES, {})))
-        stack.enter_context(
-            patch.object(scheduler.main, "RunningJob", lambda job, home: SimulatedJob(world, generator, job))
-        )
+        stack.enter_context(patch.object(scheduler.main, "RunningJob", lambda job, home: SimulatedJob(world, job)))
         stack.enter_context(patch.object(scheduler.main, "kill_left_over", lambda job_id: None))
         yield
 
