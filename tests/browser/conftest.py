@@ -43,7 +43,7 @@ def telephone(browser: Any) -> Iterator[Any]:
 
 def _tab(browser: Any, width: int, height: int) -> Iterator[Any]:
     opened = browser.new_page(viewport={"width": width, "height": height})
-    opened.set_default_timeout(30_000)
+    opened.set_default_timeout(60_000)
     yield opened
     opened.close()
 
