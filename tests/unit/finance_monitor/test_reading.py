@@ -497,18 +497,20 @@ def test_pages_give_title_text_date_and_where_the_date_was(head: str, top: str, 
 
 
 def test_a_chinese_date_is_found_right_behind_the_authors_name() -> None:
-    markup = (
-        f"<html lang=zh><h1>恒岑科技被立案调查</h1><p>记者 许知予2026年3月3日 16:00</p><p>{'恒岑科技公告。' * 20}</p>"
-    )
+    top = "<html lang=zh><h1>恒岑科技被立案调查</h1><p>记者 许知予2026年3月3日 16:00</p>"
+    markup = f"{top}<p>{'恒岑科技公告。' * 20}</p>"
     page = read_page(markup.encode(), "text/html; charset=utf-8", URL, NOW, language="zh", region="CN")
     assert page.published is not None and page.published.raw == "2026年3月3日 16:00"
 
 
 def test_a_page_that_the_quick_reading_misses_is_read_with_fallbacks() -> None:
-    """trafilatura's own rules drop a sidebar; its second opinion finds that it holds all the text."""
-    text = "".join(f"<div>Sentence {i} of the report on the mill, which was opened near Leeds.</div>" for i in range(9))
-    page = read_page(f"<html><body><div class=sidebar>{text}</div></body></html>".encode(), "text/html", URL, NOW)
-    assert "Sentence 0 of the report" in page.text and "Sentence 8 of the report" in page.text
+    """What is called the article holds two words; the text lies in plain blocks beside it."""
+    sentences = [f"Sentence {i} of the report on the mill, which the company opened near Leeds." for i in range(12)]
+    text = "".join(f"<div>{sentence}</div>" for sentence in sentences)
+    called = "<article class=entry-content><p>In</p><p>short.</p></article>"
+    markup = f"<html><body>{called}<div id=story>{text}</div></body></html>"
+    page = read_page(markup.encode(), "text/html", URL, NOW)
+    assert "Sentence 0 of the report" in page.text and "Sentence 11 of the report" in page.text
 
 
 def test_deep_and_huge_pages_are_read_in_bounded_time() -> None:
