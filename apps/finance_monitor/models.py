@@ -24,6 +24,11 @@ LEAST_PROBABILITY = 0.5
 # Relevance from which a company's own sentiment is asked for.
 LEAST_RELEVANCE = 10
 _LEAD = 300
+# Of a text, for its vector. Chinese and Japanese say as much in two fifths of the letters, which are as many tokens:
+# 600 of them took four times as long as 600 of English.
+_VECTOR_LEAD = 600
+_VECTOR_LEAD_DENSE = 240
+_DENSE = ("zh", "ja")
 _TITLE = 300
 _NO_TOPIC = "other"
 
@@ -71,7 +76,8 @@ class Models:
 
     def vector(self, title: str, text: str, language: str) -> NDArray[np.float32]:
         """Unit vector of title and lead, for stories."""
-        return self._encoders[group_of(language)].get().encode([f"{title}. {text[: 2 * _LEAD]}"], "query")[0]
+        lead = _VECTOR_LEAD_DENSE if language in _DENSE else _VECTOR_LEAD
+        return self._encoders[group_of(language)].get().encode([f"{title}. {text[:lead]}"], "query")[0]
 
     def read(self, title: str, text: str, mentions: Sequence[Mention], language: str) -> Reading:
         """Sentiment as a whole and for each company, and topics."""

@@ -14,6 +14,7 @@ QUARTER = 900
 DAY = 86_400
 WIDTHS = (QUARTER, DAY)
 ALL = ("all", "all")
+_PLACE = ("entity_kind", "entity", "width", "start", "source_kind")
 _COUNTS = ("articles", "stories", "negative", "positive", "weight", "negative_weight", "positive_weight")
 
 
@@ -115,10 +116,19 @@ def _add(
             "start": window_start(moment, width),
             "source_kind": source_kind,
         }
-        where = [windows.c[name] == value for name, value in place.items()]
-        sums = {name: windows.c[name] + counts[name] for name in _COUNTS}
-        if connection.execute(windows.update().where(*where).values(sums)).rowcount == 0:
-            connection.execute(windows.insert().values(**place, **counts))
+        bound = {f"at_{name}": value for name, value in place.items()}
+        bound |= {f"more_{name}": value for name, value in counts.items()}
+        if connection.execute(_ADD, bound).rowcount == 0:
+            connection.execute(_NEW, place | counts)
+
+
+# Built once: an article adds to some thirty windows, and making the statements took longer than running them.
+_ADD = (
+    windows.update()
+    .where(*(windows.c[name] == sa.bindparam(f"at_{name}") for name in _PLACE))
+    .values({name: windows.c[name] + sa.bindparam(f"more_{name}") for name in _COUNTS})
+)
+_NEW = windows.insert()
 
 
 def series(
