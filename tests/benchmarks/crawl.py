@@ -61,6 +61,7 @@ def run_ours(home: Path, port: int) -> None:
     from finance_monitor.sources import make_source
     from finance_monitor.worker import apply_pending, open_gazetteer
     from headwater.bundles import Registry
+    from headwater.language import detect_language
     from headwater.storage.columns import now
     from headwater.web import open_context
 
@@ -72,6 +73,9 @@ def run_ours(home: Path, port: int) -> None:
     models.load()
     models.read("A title to warm up", "With a text.", (), "en")
     models.read("标题", "正文。", (), "zh")
+    detect_language("Ein Text, der weder englisch noch chinesisch ist.")
+    import datasketch  # noqa: F401 - libraries are loaded before the chain's clock starts as well
+
     pipeline = Pipeline(engine, models, open_gazetteer(settings), alert_age=timedelta(days=3))
     sources = [
         make_source({"url": f"http://{host}:{port}/feed.xml", "delay": 0, "max_pages": 10_000}, host)
