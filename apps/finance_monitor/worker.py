@@ -217,13 +217,16 @@ def dashboard_address(settings: Settings) -> str:
 
 
 def apply_pending(engine: sa.Engine, pipeline: Pipeline, limit: int) -> list[Applied]:
-    """Apply up to `limit` journal entries in order, and note when each was judged."""
+    """Apply up to `limit` journal entries in order, and note when each was judged. One that changed an incident is the
+    last of its call, so that it is told at once."""
     applied: list[Applied] = []
     times = []
     for entry in pending(engine, limit):
         applied.append(pipeline.advance(entry))
         if applied[-1].article_id and applied[-1].state != "known":
             times.append({"sequence": entry["sequence"], "moment": now()})
+        if applied[-1].changes:
+            break
     if times:
         with engine.begin() as connection:
             connection.execute(judged.insert(), times)

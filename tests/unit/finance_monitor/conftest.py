@@ -80,7 +80,10 @@ class Desk:
 
     def run(self, moment: datetime = NOON) -> list[Applied]:
         take_up(self.engine, moment)
-        return apply_pending(self.engine, self.pipeline, 10_000)
+        applied: list[Applied] = []
+        while some := apply_pending(self.engine, self.pipeline, 10_000):
+            applied += some
+        return applied
 
     def rows(self, table: sa.Table) -> list[dict[str, Any]]:
         with self.engine.connect() as connection:
