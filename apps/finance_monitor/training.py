@@ -39,6 +39,7 @@ _PUBLIC_SOURCES = (
     "texts written for this project",
 )
 _PUBLIC_HELP = 6_000
+_PUBLIC_REHEARSED = 2_500
 _OWN_SOURCES = ("texts written for this project",)
 
 
@@ -198,6 +199,43 @@ def train_starter(
     run = tune_classifier(config, progress, data=data, settings=settings, say=say, with_bundle_weights=False)
     sources = _PUBLIC_SOURCES if task == "sentiment" else _OWN_SOURCES
     keep_adapter(run, output, package_folder("starter"), starter_name(task, group), sources)
+    return run if task == "topics" else sharpen_starter(group, output, settings, progress, say)
+
+
+def sharpen_starter(
+    group: str, output: Path, settings: Settings, progress: Progress, say: Callable[[str], None]
+) -> Any:
+    """The second stage of a sentiment model: from the kept adapter on with the own texts, which teach wording that
+    turns a meaning round and are few among the public ones. What is kept becomes the sum of both stages.
+
+    Needs HEADWATER_DATA, for the public texts that are learnt again beside them.
+    """
+    from headwater.tuning.classify import ClassificationData, tune_classifier
+    from headwater.tuning.config import ClassifyConfig
+    from headwater.tuning.starters import keep_adapter, merged_base
+
+    name, folder = starter_name("sentiment", group), package_folder("starter")
+    own, valid = starter_data("sentiment", group, public=False)
+    rng = random.Random(0)
+    mixed = [_plain(example) for example in rng.sample(public_sentiment(), _PUBLIC_REHEARSED)] + own
+    rng.shuffle(mixed)
+    output.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output, prefix=".base-") as temporary:
+        base = merged_base(folder, name, BASES[group], Path(temporary) / "base", settings)
+        config = ClassifyConfig(
+            base=str(base.path),
+            output=str(output / "sharpened"),
+            method="lora",
+            lora_rank=32,
+            lora_alpha=64,
+            epochs=5,
+            learning_rate=1e-3,
+            patience=0,
+            max_length=64,
+        )
+        data = ClassificationData(mixed, valid, gate("sentiment", group))
+        run = tune_classifier(config, progress, data=data, settings=settings, say=say, with_bundle_weights=False)
+    keep_adapter(run, output / "sharpened", folder, name, _PUBLIC_SOURCES, onto=True)
     return run
 
 
