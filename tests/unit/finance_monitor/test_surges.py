@@ -104,7 +104,7 @@ def test_tail_agrees_with_a_sum_by_hand() -> None:
 
 def test_the_share_is_tested_against_how_much_else_is_written() -> None:
     """By hand: attention is gamma, so that given the other stories the negative ones are negative binomial."""
-    usual = surges.Baseline(2.0, 6.0, 0.2, 0.3, 1e-9, 1e9, 50.0, surges.Rhythm())
+    usual = surges.Baseline(2.0, 6.0, 0.2, 0.3, 1e-9, 1e9, 1e9, surges.Rhythm())
     day = np.ones(1)
     _, _, quiet = surges.judged(usual, day, np.array([8.0]), np.array([14.0]))
     _, _, busy = surges.judged(usual, day, np.array([8.0]), np.array([38.0]))
