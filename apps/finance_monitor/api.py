@@ -64,6 +64,7 @@ def build_router(context: Context) -> APIRouter:
     """The app's routes; nothing is loaded before it is asked for."""
     monitor = Monitor(context)
     context.allowed_jobs.append(AllowedJob(("finance", "crawl"), "editor"))
+    context.allowed_jobs.append(AllowedJob(("finance", "tune"), "editor", heavy=True))
     router = APIRouter(prefix="/finance/v1", tags=["finance"])
     _reading_routes(router, monitor)
     _entity_routes(router, monitor)

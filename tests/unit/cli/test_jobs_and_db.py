@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from headwater.settings import Settings
-from headwater.storage import jobs
+from headwater.storage import jobs, leases
 from headwater.storage.engine import open_engine
 from headwater.storage.migrations import migrate
+from headwater.storage.schedules import SCHEDULER_LEASE, ScheduledJob, record_schedules
 
 
 def headwater(*words: str) -> subprocess.CompletedProcess[str]:
@@ -48,6 +49,23 @@ def test_log_of_a_job_is_printed_and_a_missing_one_named(job: jobs.Job, settings
     path.parent.mkdir(parents=True)
     path.write_text("12 pages read\n")
     assert headwater("jobs", "log", job.id).stdout == "12 pages read\n"
+
+
+def test_schedules_and_their_ledger_are_shown_with_what_is_silent(settings: Settings) -> None:
+    engine = open_engine(settings, "house")
+    migrate(engine, "house")
+    shown = headwater("jobs", "schedules")
+    assert shown.returncode == 1 and "scheduler: has not been heard of yet" in shown.stdout
+    assert headwater("jobs", "ledger").stdout == "no scheduled run yet\n"
+    nightly = ScheduledJob("nightly", "support", ("support", "reembed"), cron="0 3 * * *")
+    record_schedules(engine, [nightly], {"weekly": "no app has a schedule of this name"})
+    leases.acquire(engine, SCHEDULER_LEASE, "test", 30)
+    shown = headwater("jobs", "schedules")
+    assert shown.returncode == 0 and "support reembed" in shown.stdout
+    assert "weekly: no app has a schedule of this name" in shown.stdout
+    said = json.loads(headwater("jobs", "schedules", "--json").stdout)
+    assert [row["name"] for row in said["schedules"]] == ["nightly", "weekly"]
+    assert [(alarm["kind"], alarm["subject"]) for alarm in said["alarms"]] == [("settings", "weekly")]
 
 
 def test_database_status_says_what_to_do_and_migrate_does_it(settings: Settings, tmp_path: Path) -> None:

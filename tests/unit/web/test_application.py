@@ -11,6 +11,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from headwater.settings import Settings
+from headwater.storage import leases
+from headwater.storage.schedules import SCHEDULER_LEASE
 from headwater.storage.users import disable_user
 from headwater.web import build_app, open_context
 from headwater.web.limits import RateLimiter
@@ -170,6 +172,14 @@ def test_readiness_names_what_is_missing_and_follows_a_warm_up_that_fails_first(
         assert client.get("/healthz").status_code == 200
         present.set()
         wait_for(lambda: client.get("/readyz").status_code == 200)
+
+
+def test_a_silent_scheduler_is_said_apart_from_readiness(client: TestClient) -> None:
+    answer = client.get("/jobsz")
+    assert answer.status_code == 503 and "scheduler has not been heard of yet" in answer.json()["detail"]
+    assert client.get("/readyz").status_code == 200
+    leases.acquire(client.app.state.context.engine("house"), SCHEDULER_LEASE, "test", 10)
+    assert client.get("/jobsz").json() == {"status": "ok", "alarms": []}
 
 
 def test_metrics_count_requests_by_route_template(client: TestClient) -> None:
