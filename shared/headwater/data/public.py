@@ -2,14 +2,16 @@
 
 import csv
 import gzip
+import html
 import json
 import re
 from collections import defaultdict
 from dataclasses import dataclass
+from datetime import date, datetime
 from pathlib import Path
 
 from headwater.data.examples import TextExample
-from headwater.errors import NotFound
+from headwater.errors import HeadwaterError, NotFound
 from headwater.settings import load_settings
 
 OUT_OF_SCOPE = "oos"
@@ -22,7 +24,10 @@ _ORIGINS = {
     "financial_phrasebank": "Malo et al. 2014, Financial PhraseBank v1.0 (FinancialPhraseBank-v1.0.zip)",
     "twitter_financial_news_sentiment": "https://huggingface.co/datasets/zeroshot/twitter-financial-news-sentiment",
     "sentfin": "https://github.com/pyRis/SEntFiN",
-    "financial_news_headlines": "Kaggle: notlucasp/financial-news-headlines (reuters_headlines.csv, tokenised)",
+    "reuters21578": "https://archive.ics.uci.edu/dataset/137 (Reuters-21578, distribution 1.0)",
+    "financial_news_headlines": "https://www.kaggle.com/datasets/notlucasp/financial-news-headlines",
+    "mrpc": "Dolan and Brockett 2005, Microsoft Research Paraphrase Corpus",
+    "company_gazetteer": "https://www.sec.gov/files/company_tickers.json",
     "zh_financial_news_sentiment": "https://github.com/wwwxmu/Dataset-of-financial-news-sentiment-classification",
 }
 
@@ -56,6 +61,17 @@ class TargetExample:
     others: tuple[str, ...]
     label: str
     group: str
+
+
+@dataclass(frozen=True)
+class NewsText:
+    """A news article or headline as it was published; `companies` are those that it marks, as the mark has it."""
+
+    id: str
+    title: str
+    text: str
+    day: date
+    companies: tuple[str, ...] = ()
 
 
 def data_folder(name: str) -> Path:
@@ -195,3 +211,69 @@ def zh_financial_news() -> list[TargetExample]:
         TargetExample(row[columns["标题"]], row[columns["公司"]], (), names[row[columns["正负面"]]], str(number))
         for number, row in enumerate(rows[1:], 2)
     ]
+
+
+def reuters21578() -> list[NewsText]:
+    """Lewis 1997: the 19,043 wire articles of 1987 that have a body; a company's mark <XYZ> becomes (XYZ)."""
+    articles = []
+    for path in sorted(data_folder("reuters21578").glob("reut2-*.sgm.gz")):
+        whole = gzip.decompress(path.read_bytes()).decode("latin-1")
+        for document in re.findall(r"<REUTERS.*?</REUTERS>", whole, re.DOTALL):
+            body = re.search(r"<BODY>(.*?)</BODY>", document, re.DOTALL)
+            if body is None:
+                continue
+            title = re.search(r"<TITLE>(.*?)</TITLE>", document, re.DOTALL)
+            number, day = re.search(r'NEWID="(\d+)"', document), re.search(r"<DATE>\s*([\w-]+)", document)
+            if number is None or day is None:
+                raise HeadwaterError(f"{path}: a document has no NEWID or no DATE; fetch the file again")
+            text = re.sub(r"\s*reuter\s*$", "", html.unescape(body[1]), flags=re.IGNORECASE)
+            heading = html.unescape(title[1]) if title else ""
+            marked = dict.fromkeys(" ".join(m.split()) for m in re.findall(r"<([^<>]{1,40})>", f"{heading} {text}"))
+            articles.append(
+                NewsText(
+                    number[1],
+                    _unmarked(heading),
+                    "\n".join(map(_unmarked, re.split(r"\n\s{2,}|\n\s*\n", text))),
+                    datetime.strptime(day[1].title(), "%d-%b-%Y").date(),
+                    tuple(marked),
+                )
+            )
+    return articles
+
+
+def _unmarked(text: str) -> str:
+    return " ".join(re.sub(r"<([^<>]{1,40})>", r"(\1)", text).split())
+
+
+def financial_headlines(publisher: str) -> list[NewsText]:
+    """Headlines of "cnbc" (with a description) or "reuters" (tokenised there, put together here), 2017 to 2020."""
+    path = data_folder("financial_news_headlines") / f"{publisher}_headlines.csv"
+    with path.open(newline="", encoding="utf-8") as source:
+        rows = list(csv.reader(source))
+    if publisher == "reuters":
+        return [NewsText(f"r{n}", _joined(row[1]), "", date.fromisoformat(row[0])) for n, row in enumerate(rows, 1)]
+    return [NewsText(f"c{n}", row[0], row[2], _cnbc_day(row[1])) for n, row in enumerate(rows[1:], 2) if row[0]]
+
+
+def _joined(tokens: str) -> str:
+    """ "U . S . jobs fall , again : Fed" → "U.S. jobs fall, again: Fed"."""
+    text = re.sub(r"\s+([,.:;?!%])", r"\1", tokens)
+    return re.sub(r"\b([A-Z])\. (?=[A-Z]\.)", r"\1.", text)
+
+
+def _cnbc_day(text: str) -> date:
+    """The day of " 7:51  PM ET Fri, 17 July 2020"."""
+    day, month, year = text.split()[-3:]
+    return datetime.strptime(f"{day} {month[:3]} {year}", "%d %b %Y").date()
+
+
+def mrpc() -> list[tuple[str, str, str]]:
+    """Dolan and Brockett 2005: (id, sentence, paraphrase) of both parts, the 3,900 pairs judged to mean the same."""
+    pairs = []
+    for part in ("train", "test"):
+        path = data_folder("mrpc") / f"msr_paraphrase_{part}.txt"
+        for line in path.read_text(encoding="utf-8-sig").splitlines()[1:]:
+            same, first, second, one, other = line.split("\t")
+            if same == "1":
+                pairs.append((f"{first}-{second}", one, other))
+    return pairs
