@@ -210,7 +210,7 @@ class Gazetteer:
 
 def fold(text: str) -> str:
     """Lower case, half width, simplified characters; one character for one, so that positions stay."""
-    return "".join(map(_fold_character, text))
+    return text.lower() if text.isascii() else "".join(map(_fold_character, text))
 
 
 @functools.lru_cache(maxsize=100_000)

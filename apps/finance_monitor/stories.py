@@ -1,80 +1,128 @@
 """Which articles tell the same story: near-duplicates by MinHash-LSH, confirmed by the encoder, inside a time window.
 
-MinHash: Broder 1997. An article is judged against several members of a story, not the nearest alone: no chains.
+An article is judged against several members of a story, not the nearest alone: no chains. The weights of the evidence
+were fitted by tests/benchmarks/stories_fit.py.
 """
 
+import functools
 import hashlib
+import heapq
+import json
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from importlib.resources import files
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from finance_monitor.companies import fold
 from finance_monitor.domain import StoryPlace
+from finance_monitor.likeness import (
+    PERMUTATIONS,
+    Member,
+    Rarity,
+    evidence,
+    jaccard,
+    minhash,
+    pack,
+    probability,
+    read_member,
+    unpack,
+)
 
-_PERMUTATIONS = 64
-_SCHEME: Any = "affine32"
 # Low, so that cut reprints are found; the decision below confirms.
 _LSH_THRESHOLD = 0.3
-_COSINE_CANDIDATES = 12
-_LEAST_COSINE = 0.55
+# The best by each measure that are looked at more closely: beyond them nothing was gained on the fit streams.
+_MINHASH_CANDIDATES, _COSINE_CANDIDATES = 16, 16
+_LEAST_COSINE = 0.4
 _MEMBERS = 6
-_TEXT = 2_000
-_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-_WORD = re.compile(r"[^\W_]+")
-_HAN = re.compile(r"[\u3400-\u9fff]")
 _REPRINT_JACCARD, _REPRINT_COSINE = 0.55, 0.965
 _UPDATE_JACCARD = 0.2
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Logistic weights of the evidence that two articles tell one story, fitted on 3,431 pairs of the sample world."""
+    """Logistic weights of the evidence of a pair, by its names; `best`: share of the likest member in a story's
+    strength, beside the mean of its latest members; `threshold`: the strength from which an article joins."""
 
-    bias: float = -3.28
-    jaccard: float = 5.88
-    cosine: float = 0.91
-    companies: float = 1.57
-    numbers: float = 0.61
-    days: float = -4.11
-    threshold: float = 0.4
+    evidence: dict[str, float]
+    best: float
+    threshold: float
 
 
-@dataclass
-class _Member:
-    article_id: str
-    story_id: str
-    published: datetime
-    signature: NDArray[np.uint32]
-    vector: NDArray[np.float32]
-    companies: frozenset[str]
-    numbers: frozenset[str]
-    language: str
+@dataclass(frozen=True)
+class Compared:
+    """A member that an article was compared with; `latest`: whether it is among the last of its story."""
+
+    member: Member
+    evidence: list[float]
+    latest: bool
+
+
+def strengths(pairs: Sequence[tuple[float, bool]]) -> tuple[float, float]:
+    """(probability with the likest member, mean over the latest) of a story, from (probability, latest)."""
+    latest = [chance for chance, is_latest in pairs if is_latest]
+    return max(chance for chance, _ in pairs), math.fsum(latest) / len(latest)
+
+
+@functools.cache
+def fitted() -> dict[str, Weights]:
+    """The weights by language group: "en", and "*" for every other language."""
+    text = (files("finance_monitor") / "starter" / "stories.json").read_text(encoding="utf-8")
+    return {
+        group: Weights(found["evidence"], found["best"], found["threshold"])
+        for group, found in json.loads(text)["groups"].items()
+    }
 
 
 @dataclass
 class _Language:
-    """The members of one language, and the matrix of their vectors [rows, dimension] that is searched."""
+    """The members of one language, one row each in the arrays that are searched."""
 
     lsh: Any
-    members: dict[str, _Member] = field(default_factory=dict)
+    rarity: Rarity = field(default_factory=Rarity)
+    members: dict[str, Member] = field(default_factory=dict)
     order: list[str] = field(default_factory=list)
-    vectors: NDArray[np.float32] | None = None
+    rows: dict[str, int] = field(default_factory=dict)
+    vectors: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    moments: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+
+    def add(self, member: Member) -> None:
+        row = len(self.order)
+        if row == len(self.vectors):
+            size = max(1024, 2 * row)
+            vectors, moments = np.zeros((size, len(member.vector)), np.float32), np.zeros(size)
+            if row:
+                vectors[:row], moments[:row] = self.vectors, self.moments
+            self.vectors, self.moments = vectors, moments
+        self.vectors[row], self.moments[row] = member.vector, member.published.timestamp()
+        self.members[member.article_id], self.rows[member.article_id] = member, row
+        self.order.append(member.article_id)
+        self.lsh.insert(member.article_id, minhash(member.signature))
+        self.rarity.add(member.words)
+
+    def remove(self, member: Member) -> None:
+        self.lsh.remove(member.article_id)
+        self.rarity.remove(member.words)
+        del self.members[member.article_id]
+        row, moved = self.rows.pop(member.article_id), self.order.pop()
+        if moved != member.article_id:  # the last row takes the free place
+            last = len(self.order)
+            self.order[row], self.rows[moved] = moved, row
+            self.vectors[row], self.moments[row] = self.vectors[last], self.moments[last]
 
 
 class StoryIndex:
     """Places articles into stories; holds what was published within `window_days`. Not for several threads at once."""
 
-    def __init__(self, window_days: float = 4.0, weights: Weights | None = None) -> None:
+    def __init__(self, window_days: float = 4.0, weights: dict[str, Weights] | None = None) -> None:
         self._window = timedelta(days=window_days)
-        self._weights = weights or Weights()
+        self._weights = weights or fitted()
         self._languages: dict[str, _Language] = {}
-        self._stories: dict[str, list[_Member]] = {}
+        self._stories: dict[str, list[Member]] = {}
+        self._ages: list[tuple[datetime, str]] = []
 
     def place(
         self,
@@ -92,124 +140,114 @@ class StoryIndex:
         An article that comes again (a correction) is judged anew in place of its former self and stays in its story:
         `former`, where the index has forgotten it.
         """
-        vector = np.float16(vector).astype(np.float32)  # what `restore` gives: a restart must change nothing
-        member = _member(article_id, title, text, vector, companies, published, language)
+        return self.put(read_member(article_id, title, text, vector, companies, published, language), former)
+
+    def put(self, member: Member, former: str = "") -> StoryPlace:
+        """`place` for an article that was read before."""
+        article_id = member.article_id
         former = self._remove(article_id) or former
-        candidates = self._candidates(member)
-        stories: dict[str, list[tuple[float, float, _Member]]] = {}
-        for other in candidates:
-            jaccard = float((member.signature == other.signature).mean())
-            cosine = float(member.vector @ other.vector)
-            score = self._score(member, other, jaccard, cosine)
-            stories.setdefault(other.story_id, []).append((score, max(jaccard, _from_cosine(cosine)), other))
+        weights = self._weights.get(member.language) or self._weights["*"]
         best_story, best = "", 0.0
-        for story_id, pairs in stories.items():
-            members = sorted(self._stories[story_id], key=lambda m: (m.published, m.article_id))[-_MEMBERS:]
-            known = {other.article_id: score for score, _, other in pairs}
-            scores = [known[m.article_id] if m.article_id in known else self._compare(member, m) for m in members]
-            strength = (max([*scores, *known.values()]) + sum(scores) / len(scores)) / 2
+        for story_id, likest, mean in self._judged(member, weights):
+            strength = weights.best * likest + (1 - weights.best) * mean
             if strength > best:
                 best_story, best = story_id, strength
-        joined = best >= self._weights.threshold
-        story_id = former or (best_story if joined else _story_id(article_id))
-        near = max((pair for pairs in stories.values() for pair in pairs), key=lambda pair: pair[1], default=None)
-        likeness = near[1] if near is not None and joined else 0.0
-        relation = "first" if story_id == _story_id(article_id) and not joined else _relation(likeness)
-        self._add(_with_story(member, story_id))
-        return StoryPlace(
-            story_id, round(1 - min(1.0, likeness), 4), relation, near[2].article_id if near and joined else ""
-        )
+        joined = best >= weights.threshold
+        member.story_id = former or (best_story if joined else _story_id(article_id))
+        near = self._nearest(member, best_story) if joined else None
+        likeness = _likeness(member, near) if near else 0.0
+        relation = "first" if member.story_id == _story_id(article_id) and not joined else _relation(likeness)
+        self._add(member)
+        return StoryPlace(member.story_id, round(1 - likeness, 4), relation, near.article_id if near else "")
+
+    def compare(self, article: Member) -> list[Compared]:
+        """The evidence of each candidate and of the latest members of its story."""
+        known = self._languages.get(article.language)
+        if known is None:
+            return []
+        candidates = self._candidates(article)
+        latest = {
+            m.article_id: m
+            for story_id in dict.fromkeys(m.story_id for m in candidates)
+            for m in self._latest(story_id, article)
+        }
+        considered = {m.article_id: m for m in candidates} | latest
+        return [Compared(m, evidence(article, m, known.rarity), key in latest) for key, m in considered.items()]
 
     def fingerprint(self, article_id: str) -> bytes:
-        """What `restore` needs of an article that was placed: MinHash values, vector, companies, numbers."""
-        member = next(known.members[article_id] for known in self._languages.values() if article_id in known.members)
-        words = "\x1e".join(("\x1f".join(sorted(member.companies)), "\x1f".join(sorted(member.numbers)))).encode()
-        return member.signature.tobytes() + np.float16(member.vector).tobytes() + b"\x00" + words
+        """What `restore` needs of an article that was placed."""
+        return pack(
+            next(known.members[article_id] for known in self._languages.values() if article_id in known.members)
+        )
 
     def restore(self, article_id: str, story_id: str, published: datetime, language: str, data: bytes) -> None:
         """Take in an article from its fingerprint, as after a restart."""
-        head = 4 * _PERMUTATIONS
-        # Companies and numbers are printable, and vectors have 384 or 768 halves: the zero byte is found from the end.
-        at = data.rindex(b"\x00")
-        companies, _, numbers = data[at + 1 :].decode().partition("\x1e")
-        vector = np.frombuffer(data[head:at], np.float16).astype(np.float32)
-        self._add(
-            _Member(
-                article_id,
-                story_id,
-                published,
-                np.frombuffer(data[:head], np.uint32),
-                vector,
-                frozenset(filter(None, companies.split("\x1f"))),
-                frozenset(filter(None, numbers.split("\x1f"))),
-                language,
-            )
-        )
+        self._add(unpack(article_id, story_id, published, language, data))
 
     def forget(self, before: datetime) -> None:
         """Drop what was published before `before`, so that memory stays bounded."""
-        for known in self._languages.values():
-            for article_id in [m.article_id for m in known.members.values() if m.published < before]:
-                self._remove(article_id)
+        while self._ages and self._ages[0][0] < before:
+            published, article_id = heapq.heappop(self._ages)
+            for known in self._languages.values():
+                member = known.members.get(article_id)
+                if member is not None and member.published == published:
+                    self._remove(article_id)
 
     def __len__(self) -> int:
         return sum(len(known.members) for known in self._languages.values())
 
-    def _candidates(self, member: _Member) -> list[_Member]:
+    def _judged(self, member: Member, weights: Weights) -> list[tuple[str, float, float]]:
+        """The stories that come into question: (id, probability with the likest member, mean with the latest)."""
+        stories: dict[str, list[tuple[float, bool]]] = {}
+        for pair in self.compare(member):
+            chance = probability(pair.evidence, weights.evidence)
+            stories.setdefault(pair.member.story_id, []).append((chance, pair.latest))
+        return [(story_id, *strengths(pairs)) for story_id, pairs in stories.items()]
+
+    def _latest(self, story_id: str, member: Member) -> list[Member]:
+        within = [m for m in self._stories[story_id] if self._near(m, member)]
+        return sorted(within, key=lambda m: (m.published, m.article_id))[-_MEMBERS:]
+
+    def _near(self, a: Member, b: Member) -> bool:
+        return a.language == b.language and abs(a.published - b.published) <= self._window
+
+    def _candidates(self, member: Member) -> list[Member]:
         known = self._languages.get(member.language)
-        if known is None or not known.order or known.vectors is None:
+        if known is None or not known.order:
             return []
-        found = set(known.lsh.query(_minhash(member.signature)))
-        cosines = known.vectors[: len(known.order)] @ member.vector
-        top = min(_COSINE_CANDIDATES, len(cosines))
-        for row in np.argpartition(-cosines, top - 1)[:top]:
-            if cosines[row] >= _LEAST_COSINE and known.order[row]:
-                found.add(known.order[row])
-        members = (known.members[article_id] for article_id in sorted(found) if article_id in known.members)
-        return [other for other in members if abs(other.published - member.published) <= self._window]
+        alike = [m for key in known.lsh.query(minhash(member.signature)) if self._near(m := known.members[key], member)]
+        alike.sort(key=lambda m: (-jaccard(m, member), m.article_id))
+        size = len(known.order)
+        cosines = known.vectors[:size] @ member.vector
+        cosines[np.abs(known.moments[:size] - member.published.timestamp()) > self._window.total_seconds()] = -1.0
+        top = min(_COSINE_CANDIDATES, size)
+        rows = [row for row in np.argpartition(-cosines, top - 1)[:top] if cosines[row] >= _LEAST_COSINE]
+        found = {m.article_id: m for m in alike[:_MINHASH_CANDIDATES]}
+        found |= {known.order[row]: known.members[known.order[row]] for row in rows}
+        return [found[key] for key in sorted(found)]
 
-    def _compare(self, member: _Member, other: _Member) -> float:
-        jaccard = float((member.signature == other.signature).mean())
-        return self._score(member, other, jaccard, float(member.vector @ other.vector))
+    def _nearest(self, member: Member, story_id: str) -> Member:
+        within = [m for m in self._stories[story_id] if self._near(m, member)]
+        return max(within, key=lambda m: (_likeness(member, m), m.published, m.article_id))
 
-    def _score(self, a: _Member, b: _Member, jaccard: float, cosine: float) -> float:
-        w = self._weights
-        value = w.bias + w.jaccard * jaccard + w.cosine * cosine
-        if a.companies and b.companies:
-            value += w.companies if a.companies & b.companies else -w.companies
-        if a.numbers and b.numbers:
-            value += w.numbers * (2 * len(a.numbers & b.numbers) / min(len(a.numbers), len(b.numbers)) - 1)
-        value += w.days * abs((a.published - b.published).total_seconds()) / 86_400
-        return 1 / (1 + math.exp(-max(-30.0, min(30.0, value))))
-
-    def _add(self, member: _Member) -> None:
+    def _add(self, member: Member) -> None:
         from datasketch import MinHashLSH
 
         known = self._languages.get(member.language)
         if known is None:
-            lsh = MinHashLSH(threshold=_LSH_THRESHOLD, num_perm=_PERMUTATIONS)
+            lsh = MinHashLSH(threshold=_LSH_THRESHOLD, num_perm=PERMUTATIONS)
             known = self._languages[member.language] = _Language(lsh)
-        known.members[member.article_id] = member
-        known.lsh.insert(member.article_id, _minhash(member.signature))
-        if known.vectors is None or len(known.order) == len(known.vectors):
-            grown = np.zeros((max(1024, 2 * len(known.order)), len(member.vector)), np.float32)
-            grown[: len(known.order)] = 0 if known.vectors is None else known.vectors
-            known.vectors = grown
-        known.vectors[len(known.order)] = member.vector
-        known.order.append(member.article_id)
+        known.add(member)
         self._stories.setdefault(member.story_id, []).append(member)
+        heapq.heappush(self._ages, (member.published, member.article_id))
 
     def _remove(self, article_id: str) -> str:
         """Take an article out; returns the story that it was in, "" when it is unknown."""
         for known in self._languages.values():
-            member = known.members.pop(article_id, None)
-            if member is None or known.vectors is None:
+            member = known.members.get(article_id)
+            if member is None:
                 continue
-            known.lsh.remove(article_id)
-            row = known.order.index(article_id)
-            last = len(known.order) - 1
-            known.order[row], known.vectors[row] = known.order[last], known.vectors[last]
-            known.order.pop()
+            known.remove(member)
             own = [m for m in self._stories[member.story_id] if m.article_id != article_id]
             if own:
                 self._stories[member.story_id] = own
@@ -219,54 +257,16 @@ class StoryIndex:
         return ""
 
 
-def _member(
-    article_id: str,
-    title: str,
-    text: str,
-    vector: NDArray[np.float32],
-    companies: frozenset[str],
-    published: datetime,
-    language: str,
-) -> _Member:
-    whole = f"{title}\n{text}"[:_TEXT]
-    numbers = frozenset(n for n in _NUMBER.findall(whole) if len(n) > 1)
-    return _Member(article_id, "", published, _signature(whole), vector, companies, numbers, language)
-
-
-def _with_story(member: _Member, story_id: str) -> _Member:
-    member.story_id = story_id
-    return member
-
-
-def _signature(text: str) -> NDArray[np.uint32]:
-    """MinHash values uint32 [64] over shingles: three words, or four characters where Chinese is written."""
-    from datasketch import MinHash
-
-    folded = fold(text)
-    pieces: Sequence[str]
-    if len(_HAN.findall(folded)) * 4 > len(folded):
-        dense = "".join(_WORD.findall(folded))
-        pieces = [dense[i : i + 4] for i in range(max(1, len(dense) - 3))]
-    else:
-        words = _WORD.findall(folded)
-        pieces = [" ".join(words[i : i + 3]) for i in range(max(1, len(words) - 2))]
-    made = MinHash(num_perm=_PERMUTATIONS, seed=1, scheme=_SCHEME)
-    made.update_batch([piece.encode() for piece in sorted(set(pieces))])
-    return np.asarray(made.hashvalues, np.uint32)
-
-
-def _minhash(signature: NDArray[np.uint32]) -> Any:
-    from datasketch import MinHash
-
-    return MinHash(num_perm=_PERMUTATIONS, seed=1, hashvalues=signature, scheme=_SCHEME)
-
-
 def _story_id(article_id: str) -> str:
     return hashlib.sha256(f"story {article_id}".encode()).hexdigest()[:16]
 
 
+def _likeness(a: Member, b: Member) -> float:
+    """0-1 from MinHash or the encoder, of which a cosine of .5 and below says nothing."""
+    return min(1.0, max(jaccard(a, b), _from_cosine(float(a.vector @ b.vector))))
+
+
 def _from_cosine(cosine: float) -> float:
-    """Likeness 0-1 from the encoder: .5 and below say nothing."""
     return max(0.0, min(1.0, 2 * cosine - 1))
 
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,14 @@ from news_stream import FIT_SEEDS, TEST_SEEDS, Item, base_events, build_stream, 
 from numpy.typing import NDArray
 from retrieval_quality import KeptEncoder
 
+from finance_monitor.companies import Gazetteer, read_gazetteer
+from finance_monitor.world import build_world
+from finance_monitor.world_bank import FOLDER
+
 KEPT = ROOT / "build" / "bench" / "streams"
 # As Models.vector and Pipeline._score take them.
 _LEAD, _RELEVANCE = 600, 25
+WORLD_ANCHOR = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -84,3 +89,23 @@ def fingerprint(streams: Iterable[Sequence[Case]]) -> str:
         for case in stream:
             digest.update(f"{case.item.story}\x1f{case.item.title}\x1f{case.item.text}\x1e".encode())
     return f"{sum(map(len, streams))} articles, sha256:{digest.hexdigest()[:16]}"
+
+
+def world_cases(language: str, encoder: KeptEncoder, seeds: Iterable[int], last: int) -> list[list[Case]]:
+    """Draws of the sample world in one language; an article's event is its story, corrections are left out."""
+    known = Gazetteer(read_gazetteer(FOLDER / "gazetteer.csv"))
+    found = []
+    for seed in seeds:
+        written = [a for a in build_world(WORLD_ANCHOR, seed).articles if a.language.startswith(language)]
+        written = sorted((a for a in written if not a.revision_of), key=lambda a: (a.published, a.guid))[-last:]
+        encoder.encode_all([f"{a.title}. {a.text[:_LEAD]}" for a in written], "query")
+        stream = []
+        for number, article in enumerate(written):
+            vector = encoder.encode([f"{article.title}. {article.text[:_LEAD]}"], "query")[0]
+            mentions = known.mentions(article.title, article.text, article.published)
+            names = frozenset(m.company_id for m in mentions if m.relevance >= _RELEVANCE)
+            kind = article.mode or article.kind
+            item = Item(f"{seed}-{number:05d}", article.title, article.text, article.published, article.event, kind)
+            stream.append(Case(item, names, vector))
+        found.append(stream)
+    return found

@@ -1,12 +1,14 @@
 """Which articles tell the same story."""
 
 import hashlib
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
 
 from finance_monitor.domain import StoryPlace
+from finance_monitor.likeness import Member, pack, read_member, unpack
 from finance_monitor.stories import StoryIndex
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -31,6 +33,10 @@ def vector(*words: str) -> NDArray[np.float32]:
         seed = int(hashlib.sha256(word.encode()).hexdigest()[:8], 16)
         total += np.random.default_rng(seed).standard_normal(384).astype(np.float32)
     return total / np.linalg.norm(total)
+
+
+SUBJECTS = ("Rain in June", "Copper stocks", "Rail fares", "A new port", "Wheat sales", "Tax rules", "Chips", "Gold")
+VECTOR = vector(*sorted(set(f"Fire at Halden mill {FIRE}".lower().split())))
 
 
 def place(
@@ -86,6 +92,53 @@ def test_fingerprints_bring_back_the_same_decisions() -> None:
         restored.restore(name, found.story_id, NOON, "en", index.fingerprint(name))
     for name, title, text in (("c", "Halden mill burns", FIRE[:200]), ("d", "Weather", "Rain is expected in June.")):
         assert place(index, name, title, text, 1) == place(restored, name, title, text, 1)
+
+
+def test_a_fingerprint_of_an_earlier_version_is_still_read() -> None:
+    """Those began with the MinHash values and held no words; the figures are of the article that they were kept of."""
+    index = StoryIndex()
+    first = place(index, "a", "Fire at Halden mill", FIRE)
+    member = read_member("a", "Fire at Halden mill", FIRE, VECTOR, frozenset(["halden"]), NOON, "en")
+    words = "\x1e".join(("halden", "\x1f".join(sorted(member.numbers)))).encode()
+    old = member.signature.tobytes() + np.float16(member.vector).tobytes() + b"\x00" + words
+    restored = StoryIndex()
+    restored.restore("a", first.story_id, NOON, "en", old)
+    again = place(restored, "b", "Fire stops Halden mill", FIRE, 2)
+    assert again.story_id == first.story_id and again.nearest == "a"
+    kept = unpack("a", "s", NOON, "en", old)
+    assert (kept.companies, kept.numbers) == (member.companies, member.numbers)
+    assert np.array_equal(kept.vector, member.vector) and np.array_equal(kept.signature, member.signature)
+
+
+def test_a_fingerprint_gives_back_all_that_is_compared() -> None:
+    member = read_member("a", "恒岑科技被立案调查", HAN, vector("x"), frozenset(["hengcen", "甲"]), NOON, "zh")
+    kept = unpack("a", "", NOON, "zh", pack(member))
+    assert all(np.array_equal(getattr(kept, f.name), getattr(member, f.name)) for f in fields(Member))
+    assert member.words and member.title and len(pack(member)) < 3000
+
+
+def test_what_a_source_puts_under_everything_makes_no_story() -> None:
+    index = StoryIndex()
+    foot = "Sign up for our daily briefing on markets, companies and the economy, delivered before the opening bell."
+    for number in range(40):
+        place(index, f"f{number}", f"Notice {number}", f"{SUBJECTS[number % 8]} {number}. {foot}", company="")
+    one = place(index, "a", "Fire at Halden mill", f"Fire at Halden mill. {foot}", company="")
+    other = place(index, "b", "Pilots to strike", f"Pilots of Orwell to strike. {foot}", company="")
+    assert one.relation == other.relation == "first"
+
+
+def test_a_restart_within_a_stream_moves_no_article() -> None:
+    texts = [FIRE, STRIKE, FIRE[:150], STRIKE.replace("48", "72"), FIRE.replace("14", "41"), STRIKE[60:]]
+    index, places = StoryIndex(), []
+    for number, text in enumerate(texts * 4):
+        again = StoryIndex()
+        for known, story, moment, data in places:
+            again.restore(known, story, moment, "en", data)
+        args = (f"{number:02d}", text[:30], text, number * 5.0)
+        index.forget(NOON - timedelta(days=8))
+        found = place(index, *args)
+        assert place(again, *args) == found
+        places.append((args[0], found.story_id, NOON + timedelta(hours=args[3]), index.fingerprint(args[0])))
 
 
 def test_memory_is_bounded_by_forgetting() -> None:
