@@ -373,7 +373,7 @@ def _moment(day: str) -> float:
 
 
 def _date(moment: float) -> str:
-    return str(np.datetime64(int(moment), "D"))
+    return str(np.datetime64(int(moment), "s").astype("datetime64[D]"))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from headwater.storage.columns import now
 from headwater.storage.engine import open_engine
 from headwater.storage.migrations import migrate
 
+BAD = ("loss of power", "recall of valves", "fire in the foundry", "sued by a supplier", "breach of its permit")
 Desk = Any  # of this folder's conftest, which cannot be imported by name
 
 
@@ -63,11 +64,11 @@ def test_a_receiver_that_hangs_does_not_stop_the_judging(desk: Desk, one: Worker
     with hanging_receiver() as (url, asked, released):
         with desk.engine.begin() as connection:
             channels.save(connection, "shop", "inbox", "inbox", {"url": url}, actor="test", moment=now())
-        for number, what in enumerate(
-            ("loss of power", "recall of valves", "fire in the foundry", "sued by a supplier")
-        ):
+        for day in range(1, 15):
+            desk.publish(f"b{day}", f"Orwell Air opens route number {day * 37}", at=now() - timedelta(days=day))
+        for number, what in enumerate(BAD):
             text = f"{what} {number} " + " ".join(f"word{number}{i}" for i in range(60))
-            at = now() - timedelta(hours=5 - number)
+            at = now() - timedelta(hours=6 - number)
             desk.publish(f"s{number}", f"Halden Group: {what}, case {number * 1013}", text, at=at)
         one.turn()
         one.turn()
@@ -75,7 +76,7 @@ def test_a_receiver_that_hangs_does_not_stop_the_judging(desk: Desk, one: Worker
         desk.publish(1, "Orwell Air opens a route", at=now())
         began = time.monotonic()
         one.turn()
-        assert len(desk.rows(articles)) == 5 and time.monotonic() - began < 5
+        assert len(desk.rows(articles)) == 20 and time.monotonic() - began < 5
         assert "sending" in {row["state"] for row in desk.rows(outbox)}
         released.set()
         one._close(wait=True)
