@@ -29,9 +29,9 @@ def test_adapters_fit_their_task_and_stay_small(group: str) -> None:
         stored = json.loads((STARTER / f"{name}.json").read_text(encoding="utf-8"))
         assert set(stored["labels"]) == (set(SENTIMENTS) if task == "sentiment" else set(TOPICS))
         assert stored["base"] == training.BASES[group] and stored["licence"] == "Apache-2.0"
-        assert (STARTER / f"{name}.safetensors").stat().st_size <= 3_000_000
+        assert (STARTER / f"{name}.safetensors").stat().st_size <= 4_500_000
     total = sum(path.stat().st_size for path in STARTER.glob("*.safetensors"))
-    assert total <= 15_000_000
+    assert total <= 16_000_000
 
 
 def test_the_gate_is_large_enough_and_not_among_the_training_texts() -> None:
