@@ -222,7 +222,9 @@ def test_what_to_label_next_is_unsure_spread_over_sources_and_not_corrected(
             connection.execute(tables.mentions.update().where(mine).values(unsure))
             other = tables.articles.c.id == row["id"]
             where = "mill" if number == 9 else "wire"
-            connection.execute(tables.articles.update().where(other).values(source_id=where))
+            # Each a story of its own: of one story a single article is asked for.
+            values = {"source_id": where, "story_id": f"story-{number}"}
+            connection.execute(tables.articles.update().where(other).values(values))
     listed = client.get("/finance/v1/to-label").json()
     assert len(listed) == 14 and [row["source_id"] for row in listed[:3]] == ["wire", "mill", "wire"]
     first = {"article_id": listed[0]["article_id"], "company_id": listed[0]["company_id"], "value": "neutral"}

@@ -71,7 +71,10 @@ class Screen:
 
     def fits(self, page: Any) -> bool:
         """Whether nothing sticks out at the side, and nothing lies over the page's title."""
-        wide = page.evaluate("document.querySelector('[data-testid=\"stMain\"]').scrollWidth")
+        page.get_by_role("heading", level=1).wait_for()
+        # With a field for chat at its foot Streamlit names the page's body otherwise.
+        body = '[data-testid="stMain"], [data-testid="stAppScrollToBottomContainer"]'
+        wide = page.locator(body).first.evaluate("body => body.scrollWidth")
         title = page.get_by_role("heading", level=1).bounding_box()
         on_top = page.evaluate(
             "([x, y]) => document.elementFromPoint(x, y)?.closest('h1') !== null",
