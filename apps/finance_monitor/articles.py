@@ -30,6 +30,7 @@ class Identified:
     digest: str
     date_raw: str
     date_method: str
+    keys: dict[str, str]
 
 
 def canonical_url(url: str) -> str:
@@ -44,7 +45,7 @@ def canonical_url(url: str) -> str:
 def identify(
     connection: sa.Connection, capture: Mapping[str, Any], page: Mapping[str, Any] | None, known_at: datetime
 ) -> Identified | None:
-    """Which article a capture belongs to; None when it has neither title nor text. Writes its keys and revision."""
+    """Which article a capture belongs to; None when it has neither title nor text. Writes nothing (`add_keys`)."""
     entry, source = capture["entry"], capture["source"]
     title = entry["title"] or (page or {}).get("title") or ""
     text = ((page or {}).get("text") or entry["content"] or "")[:_TEXT]
@@ -65,7 +66,6 @@ def identify(
     else:
         article_id, number, first_seen = found.id, found.revision, found.first_seen
         published = found.published
-    _add_keys(connection, keys, article_id)
     same = found is not None and _has_revision(connection, article_id, digest)
     if found is not None and not same:
         number += 1
@@ -87,7 +87,7 @@ def identify(
         method,
         source["weight"],
     )
-    return Identified(article, "known" if same else "revised" if found else "new", digest, raw, method)
+    return Identified(article, "known" if same else "revised" if found else "new", digest, raw, method, keys)
 
 
 def _keys(capture: Mapping[str, Any], canonical: str, digest: str) -> dict[str, str]:
@@ -121,7 +121,9 @@ def _find(connection: sa.Connection, keys: Mapping[str, str], title: str, url: s
     return None
 
 
-def _add_keys(connection: sa.Connection, keys: Mapping[str, str], article_id: str) -> None:
+def add_keys(connection: sa.Connection, found: Identified) -> None:
+    """Write what the article is known by from now on."""
+    keys, article_id = found.keys, found.article.id
     there = set(connection.scalars(sa.select(article_keys.c.key).where(article_keys.c.key.in_(list(keys)))))
     rows = [{"key": key, "layer": layer, "article_id": article_id} for key, layer in keys.items() if key not in there]
     if rows:

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from finance_monitor import surges, trends
-from finance_monitor.articles import Identified, identify
+from finance_monitor.articles import Identified, add_keys, identify
 from finance_monitor.companies import Gazetteer
 from finance_monitor.detection import Detector
 from finance_monitor.domain import Article, Mention, Scored, Sentiment, StoryPlace
@@ -31,7 +31,7 @@ from finance_monitor.tables import (
     stories,
     unjudged,
 )
-from headwater.errors import HeadwaterError, NotFound
+from headwater.errors import Conflict, HeadwaterError, NotFound
 
 NAME = "pipeline"
 STORY_DAYS = 4.0
@@ -77,17 +77,24 @@ class Pipeline:
     def apply(self, entry: Mapping[str, Any]) -> Applied:
         """Apply one row of the journal: {sequence, moment, capture_id}. Applying it again changes nothing."""
         try:
-            with self._engine.begin() as connection:
-                done = connection.execute(sa.select(progress).where(progress.c.name == NAME)).first()
-                if done is not None and done.sequence >= entry["sequence"]:
+            found, scored = None, None
+            # The models take most of the time, and SQLite has one writer: crawls must get their turn meanwhile.
+            with self._engine.connect() as connection:
+                before = _progress(connection)
+                if before >= entry["sequence"]:
                     return Applied(entry["sequence"], state="known")
+                if entry["capture_id"] is not None:
+                    found, scored = self._judge(connection, entry)
+            with self._engine.begin() as connection:
+                if _progress(connection) != before:
+                    raise Conflict("another worker applied the journal meanwhile; this one reads its memory anew")
                 if entry["capture_id"] is None:
                     self._clock = max(self._clock, entry["moment"])
                     changes = self._detector.tick(connection, self._clock, entry["moment"])
                     applied = Applied(entry["sequence"], changes=changes)
                 else:
-                    applied = self._capture(connection, entry)
-                self._move_on(connection, entry, done is None)
+                    applied = self._keep(connection, entry, found, scored)
+                self._move_on(connection, entry, before < 0)
             return applied
         except BaseException:
             self._recover()  # what memory holds may be ahead of what was kept
@@ -106,7 +113,7 @@ class Pipeline:
             _log.exception("capture %s cannot be judged and is put aside", entry["capture_id"])
             reason = f"{type(error).__name__}: {error}"[:1000]
             with self._engine.begin() as connection:
-                first = connection.execute(sa.select(progress).where(progress.c.name == NAME)).first() is None
+                first = _progress(connection) < 0
                 connection.execute(
                     unjudged.insert().values(
                         sequence=entry["sequence"],
@@ -143,15 +150,25 @@ class Pipeline:
 
     # --- one capture --------------------------------------------------------------------------------------------------
 
-    def _capture(self, connection: sa.Connection, entry: Mapping[str, Any]) -> Applied:
+    def _judge(self, connection: sa.Connection, entry: Mapping[str, Any]) -> tuple[Identified | None, Scored | None]:
+        """What a capture is and what the models say of it; only reads."""
         row = connection.execute(sa.select(captures).where(captures.c.id == entry["capture_id"])).first()
         if row is None:
             raise NotFound(f"the journal names capture {entry['capture_id']}, which is gone; restore the backup")
         capture = dict(row._mapping)
         found = identify(connection, capture, capture["page"], entry["moment"])
         if found is None or found.state == "known":
-            return Applied(entry["sequence"], found.article.id if found else "", "known" if found else "empty")
-        scored = self._score(connection, found.article)
+            return found, None
+        return found, self._score(connection, found.article)
+
+    def _keep(
+        self, connection: sa.Connection, entry: Mapping[str, Any], found: Identified | None, scored: Scored | None
+    ) -> Applied:
+        if found is None:
+            return Applied(entry["sequence"], state="empty")
+        add_keys(connection, found)
+        if scored is None:
+            return Applied(entry["sequence"], found.article.id, "known")
         self._store(connection, found, scored, entry["capture_id"])
         # Dates of old articles must not turn the clock back, and one that was just found counts as of now.
         self._clock = max(self._clock, found.article.published)
@@ -278,6 +295,12 @@ def _mention_row(article: Article, mention: Mention, sentiment: Sentiment) -> di
         "sentence": sentiment.sentence,
         **_scores(sentiment),
     }
+
+
+def _progress(connection: sa.Connection) -> int:
+    """The last sequence whose effects are kept, -1 before the first."""
+    sequence = connection.execute(sa.select(progress.c.sequence).where(progress.c.name == NAME)).scalar()
+    return -1 if sequence is None else int(sequence)
 
 
 def pending(engine: sa.Engine, limit: int) -> list[dict[str, Any]]:

@@ -90,7 +90,7 @@ class Worker:
                     self.stopping.wait(_LEASE_SECONDS / 6)
                     continue
                 busy = self.turn(note)
-            except (sa.exc.OperationalError, sa.exc.InterfaceError, OSError, Unavailable) as error:
+            except (sa.exc.OperationalError, sa.exc.InterfaceError, OSError, Conflict, Unavailable) as error:
                 _log.error("%s; trying again", f"{type(error).__name__}: {error}".splitlines()[0])
                 self.stopping.wait(_TROUBLE_SECONDS)
                 busy = False
