@@ -36,13 +36,16 @@ def linger(seconds, status, stubborn, deaf):
     if deaf:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=deaf)
-    with (settings.home / "started").open("a") as file:
-        file.write(f"{os.getpid()} {child.pid}\\n")
     report = job_progress(settings, "lingering")
     report(Step(1, 2, "half way"))
     deadline = time.monotonic() + seconds
+    started = False
     while time.monotonic() < deadline:
         try:
+            if not started:  # said within the try: what is sent from now on is met
+                started = True
+                with (settings.home / "started").open("a") as file:
+                    file.write(f"{os.getpid()} {child.pid}\\n")
             time.sleep(0.05)
         except KeyboardInterrupt:
             if not stubborn:
