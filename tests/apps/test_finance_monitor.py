@@ -23,7 +23,7 @@ from headwater.storage.engine import open_engine
 
 ROOT = Path(__file__).parents[2]
 SURGES = {"marrowby", "hengcen", "quillhaven"}
-pytestmark = [pytest.mark.models, pytest.mark.timeout(600)]  # the first of them prepares and crawls
+pytestmark = [pytest.mark.models, pytest.mark.timeout(1200)]  # the first of them prepares and crawls
 
 
 def headwater(*words: str, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -33,7 +33,7 @@ def headwater(*words: str, home: Path, **environment: str) -> subprocess.Complet
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
+        timeout=600,
     )
 
 
