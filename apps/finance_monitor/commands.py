@@ -259,6 +259,21 @@ def retention(days: int, site: str | None) -> None:
     click.echo(f"names taken out of {count} rows ({f'site {site}' if site else 'all sites'})")
 
 
+@finance.command("judge-again")
+def judge_again_command() -> None:
+    """Take up once more what could not be judged and was put aside, after what stood in the way is mended.
+
+    \b
+    Example:
+      headwater finance judge-again
+    """
+    from finance_monitor.journaling import judge_again
+    from headwater.storage.columns import now
+
+    count = judge_again(_context().engine("finance"), now())
+    click.echo(f"{count} entered again; the worker judges them next" if count else "nothing was put aside")
+
+
 @finance.command()
 @click.argument("task", type=click.Choice(["sentiment", "topics"]))
 @click.option(

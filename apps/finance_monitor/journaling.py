@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from finance_monitor.tables import captures, journal
+from finance_monitor.tables import captures, journal, unjudged
 
 TICK = timedelta(minutes=5)
 _LATE = 10_000
@@ -45,6 +45,23 @@ def take_up(engine: sa.Engine, moment: datetime, limit: int = 2_000) -> int:
         if rows:
             connection.execute(journal.insert(), rows)
         return len(rows)
+
+
+def judge_again(engine: sa.Engine, moment: datetime) -> int:
+    """Enter what was put aside once more, as known from now on; how many entries. A place in the journal that came to
+    nothing is left for the new one, so that a replay does what was done."""
+    with engine.begin() as connection:
+        last = connection.scalar(sa.select(sa.func.max(journal.c.moment)))
+        aside = connection.execute(sa.select(unjudged).order_by(unjudged.c.sequence)).all()
+        if not aside:
+            return 0
+        # One by one: a statement holds so many values only.
+        for row in aside:
+            connection.execute(journal.delete().where(journal.c.sequence == row.sequence))
+            connection.execute(unjudged.delete().where(unjudged.c.sequence == row.sequence))
+        moment = max(moment, last) if last is not None else moment
+        connection.execute(journal.insert(), [{"moment": moment, "capture_id": row.capture_id} for row in aside])
+        return len(aside)
 
 
 def _stated(row: Any, moment: datetime) -> datetime:

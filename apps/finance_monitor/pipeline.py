@@ -31,10 +31,12 @@ from finance_monitor.tables import (
     stories,
     unjudged,
 )
-from headwater.errors import Conflict, HeadwaterError, NotFound
+from headwater.errors import Conflict, HeadwaterError, NotFound, Unavailable
 
 NAME = "pipeline"
 STORY_DAYS = 4.0
+# So many captures in a row that cannot be judged are no fault of theirs.
+MOST_ASIDE = 5
 _log = logging.getLogger("headwater.finance")
 _START = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -103,17 +105,24 @@ class Pipeline:
     def advance(self, entry: Mapping[str, Any]) -> Applied:
         """`apply`, and what no attempt can judge is put aside with its reason, so that it never stops what follows.
 
-        Raises what another attempt may mend: the database, the disk, memory, a model that is not there.
+        Raises what another attempt may mend: the database, the disk, memory, a model that is not there; and Unavailable
+        where the captures before it were put aside too, for then the fault is ours or the model's.
         """
         try:
             return self.apply(entry)
         except (sa.exc.OperationalError, sa.exc.InterfaceError, OSError, MemoryError, HeadwaterError):
             raise
-        except Exception as error:  # noqa: BLE001 - what came from outside may break any parser or model behind it
+        except Exception as error:
             _log.exception("capture %s cannot be judged and is put aside", entry["capture_id"])
             reason = f"{type(error).__name__}: {error}"[:1000]
             with self._engine.begin() as connection:
                 first = _progress(connection) < 0
+                if _aside_in_a_row(connection, entry["sequence"]) >= MOST_ASIDE:
+                    raise Unavailable(
+                        f"the last {MOST_ASIDE} articles could not be judged, and capture {entry['capture_id']} cannot "
+                        f"either ({reason[:200]}); judging waits. Go back to the former model or version, "
+                        "then run: headwater finance judge-again"
+                    ) from error
                 connection.execute(
                     unjudged.insert().values(
                         sequence=entry["sequence"],
@@ -301,6 +310,19 @@ def _progress(connection: sa.Connection) -> int:
     """The last sequence whose effects are kept, -1 before the first."""
     sequence = connection.execute(sa.select(progress.c.sequence).where(progress.c.name == NAME)).scalar()
     return -1 if sequence is None else int(sequence)
+
+
+def _aside_in_a_row(connection: sa.Connection, sequence: int) -> int:
+    """How many of the captures right before an entry were put aside, counted up to MOST_ASIDE."""
+    before = (
+        sa.select(journal.c.sequence)
+        .where(journal.c.sequence < sequence, journal.c.capture_id.is_not(None))
+        .order_by(journal.c.sequence.desc())
+        .limit(MOST_ASIDE)
+    )
+    latest = connection.scalars(before).all()
+    aside = set(connection.scalars(sa.select(unjudged.c.sequence).where(unjudged.c.sequence.in_(latest))))
+    return next((number for number, one in enumerate(latest) if one not in aside), len(latest))
 
 
 def pending(engine: sa.Engine, limit: int) -> list[dict[str, Any]]:

@@ -8,7 +8,8 @@ import sqlalchemy as sa
 
 from finance_monitor import alerting, subscriptions, trends
 from finance_monitor.articles import canonical_url
-from finance_monitor.pipeline import Pipeline
+from finance_monitor.journaling import judge_again
+from finance_monitor.pipeline import MOST_ASIDE, Pipeline
 from finance_monitor.replay import alert_lines, replay
 from finance_monitor.subscriptions import Rule
 from finance_monitor.tables import (
@@ -25,6 +26,7 @@ from finance_monitor.tables import (
     unjudged,
     windows,
 )
+from headwater.errors import Unavailable
 
 Desk = Any  # of this folder's conftest, which cannot be imported by name
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -255,6 +257,38 @@ def test_what_cannot_be_judged_is_put_aside_with_its_reason_and_stops_nothing(de
     # A later version that can read it finds it in a replay, since the capture is there.
     again = replay(desk.settings, desk.engine, desk.models, desk.gazetteer)
     assert again.entries == 4
+
+
+def test_what_was_put_aside_is_judged_again_once_the_fault_is_mended(desk: Desk) -> None:
+    desk.publish(1, "Halden poison")
+    desk.publish(2, "Orwell Air opens a route")
+    desk.pipeline = Pipeline(desk.engine, Breaks(desk.models), desk.gazetteer)  # type: ignore[arg-type]
+    assert [applied.state for applied in desk.run()] == ["unjudged", "new", "tick"]
+    desk.pipeline = desk.make()
+    assert judge_again(desk.engine, NOON) == 1
+    assert desk.rows(unjudged) == []
+    assert [applied.state for applied in desk.run()] == ["new"]
+    assert {row["title"] for row in desk.rows(articles)} == {"Halden poison", "Orwell Air opens a route"}
+    assert judge_again(desk.engine, NOON) == 0
+    assert replay(desk.settings, desk.engine, desk.models, desk.gazetteer).entries == 3, "each capture once, one tick"
+
+
+def test_when_nothing_can_be_judged_judging_waits_instead_of_putting_everything_aside(desk: Desk) -> None:
+    desk.publish(1, "Orwell Air opens a route")
+    for number in range(2, 2 * MOST_ASIDE):
+        desk.publish(number, f"Halden poison {number}")
+    desk.pipeline = Pipeline(desk.engine, Breaks(desk.models), desk.gazetteer)  # type: ignore[arg-type]
+    for _ in range(2):  # a restart does not put more aside
+        with pytest.raises(
+            Unavailable, match=r"the last 5 articles could not be judged, and capture 7 .*poison 7.*judge-again"
+        ):
+            desk.run()
+        assert len(desk.rows(unjudged)) == MOST_ASIDE
+        desk.pipeline = Pipeline(desk.engine, Breaks(desk.models), desk.gazetteer)  # type: ignore[arg-type]
+    desk.pipeline = desk.make()
+    judge_again(desk.engine, NOON + 2 * HOUR)
+    desk.run()
+    assert len(desk.rows(articles)) == 2 * MOST_ASIDE - 1
 
 
 def test_a_database_that_is_away_is_no_reason_to_put_anything_aside(desk: Desk) -> None:
