@@ -53,5 +53,5 @@ $(APP_STAMP): pyproject.toml constraints.txt | $(BIN)/python
 
 $(TEST_STAMP): pyproject.toml constraints.txt $(APP_STAMP)
 	@TORCH_INDEX="$(TORCH_INDEX)" docker/install.sh "support,finance,dash,tune,dev"
-	@$(BIN)/headwater models fetch minilm multilingual
+	@$(BIN)/headwater models fetch minilm multilingual mpnet
 	@touch $@

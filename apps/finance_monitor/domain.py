@@ -7,6 +7,8 @@ from typing import Any
 KINDS = ("news", "comment", "filing")
 FORMATS = ("feed", "sitemap", "listing")
 SENTIMENTS = ("positive", "neutral", "negative")
+# By what the model reads the company in question, and every other one.
+TARGETS = {"en": ("this company", "another firm"), "zh": ("本公司", "另一家企业")}
 
 
 @dataclass(frozen=True)

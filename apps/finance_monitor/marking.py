@@ -1,12 +1,15 @@
 """How a text is put to the sentiment model for one of the companies that it names.
 
 The names are replaced: the company in question by one phrase, every other company by another. So the model reads who is
-meant and cannot learn opinions of names (swapping names moves no label). Texts without a company stay as they are.
+meant and cannot learn opinions of names (swapping names moves no label); the same holds for countries, persons and
+genders. The order of figures is worked out for it.
 """
 
 from collections.abc import Iterable, Sequence
 
-TARGETS = {"en": ("this company", "another firm"), "zh": ("本公司", "另一家企业")}
+from finance_monitor.domain import TARGETS
+from finance_monitor.figures import with_order
+from finance_monitor.neutral import neutral
 
 
 def mark(text: str, target: Iterable[tuple[int, int]], others: Iterable[tuple[int, int]], language: str) -> str:
@@ -18,7 +21,12 @@ def mark(text: str, target: Iterable[tuple[int, int]], others: Iterable[tuple[in
         if start >= position:
             parts += [text[position:start], word]
             position = end
-    return "".join([*parts, text[position:]])
+    return as_read("".join([*parts, text[position:]]), language)
+
+
+def as_read(text: str, language: str) -> str:
+    """A text whose companies are replaced, or that names none, as the sentiment model reads it. Idempotent."""
+    return with_order(neutral(text, language), language)
 
 
 def mark_names(text: str, target: str, others: Sequence[str], language: str) -> str:

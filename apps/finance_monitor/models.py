@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from finance_monitor.companies import target_sentence
 from finance_monitor.domain import SENTIMENTS, Mention, Sentiment
-from finance_monitor.marking import mark
+from finance_monitor.marking import as_read, mark
 from headwater.bundles import Bundle, Registry
 from headwater.errors import Unavailable
 from headwater.serving import Classifier, Live, load_classifier
@@ -90,7 +90,7 @@ class Models:
             if mention.relevance >= LEAST_RELEVANCE and mention.spans
         )
         headline = (title if len(title) >= 12 else whole)[:_TITLE]
-        overall = _judge(sentiment, headline, headline)
+        overall = _judge(sentiment, as_read(headline, language), headline)
         return Reading(
             overall,
             companies,

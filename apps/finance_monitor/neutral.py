@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from typing import Any
 
-from finance_monitor.marking import TARGETS
+from finance_monitor.domain import TARGETS
 
 COUNTRIES = {"en": ("Norway", "Chile", "Kenya"), "zh": ("挪威", "智利", "肯尼亚")}
 # Given names that are men's and women's, and family names so rare that they name no other person of a text. The Chinese

@@ -137,7 +137,7 @@ def test_the_commands_show_and_score(world: World, tmp_path: Path) -> None:
     assert headwater("finance", "alerts", "--limit", "5", home=world.home).stdout.count("\n") == 5
     news = tmp_path / "news.csv"
     news.write_text(
-        "title\nHalden Group warns on profit and cuts 400 jobs\n恒岑科技被证监会立案调查\n", encoding="utf-8"
+        "title\nHalden Group closes two plants and cuts 400 jobs\n恒岑科技被证监会立案调查\n", encoding="utf-8"
     )
     scored = headwater("finance", "score", "--file", str(news), "--text-column", "title", "--json", home=world.home)
     assert scored.returncode == 0, scored.stderr

@@ -16,7 +16,7 @@ from sentiment import starter
 
 from finance_monitor.domain import SENTIMENTS
 from finance_monitor.marking import mark_names
-from finance_monitor.training import package_folder
+from finance_monitor.starter_texts import package_folder
 from headwater.serving import Classifier
 
 KINDS = ("country", "gender", "person")

@@ -11,7 +11,7 @@ from harness import Benchmark, Row
 from sentiment import best, starter
 
 from finance_monitor.marking import mark_names
-from finance_monitor.training import package_folder
+from finance_monitor.starter_texts import package_folder
 
 LEAST_KIND = 0.75
 

@@ -3,7 +3,8 @@
 import random
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import numpy as np
 from harness import ROOT, done_rows, keep_row
 
 from finance_monitor.domain import SENTIMENTS
-from finance_monitor.training import BASES, gate, package_folder, starter_name
+from finance_monitor.marking import as_read
+from finance_monitor.starter_texts import gate, package_folder
+from finance_monitor.training import BASES, starter_name
 from headwater.data import LabelSpace, TextExample
 from headwater.evaluation import accuracy_interval, classification_report
 from headwater.progress import bar
@@ -19,6 +22,7 @@ from headwater.serving import Classifier, load_classifier
 from headwater.settings import load_settings
 from headwater.tuning.classify import ClassificationData, tune_classifier
 from headwater.tuning.config import ClassifyConfig
+from headwater.tuning.starters import merge_adapter, merged_base
 
 RUNS = ROOT / "build" / "bench" / "runs"
 
@@ -39,12 +43,26 @@ def tuned_predictions(rows: Path, key: str, config: ClassifyConfig, data: Classi
 
 def starter(task: str, group: str) -> Classifier:
     """The starter's model as a first start makes it."""
-    from headwater.tuning.starters import merge_adapter
-
     output = Path(tempfile.mkdtemp(prefix="starter-")) / "bundle"
     name = starter_name(task, group)
-    bundle = merge_adapter(package_folder("starter"), name, BASES[group], output, load_settings(), gate(task, group))
+    bundle = merge_adapter(
+        package_folder("starter"), name, BASES[task, group], output, load_settings(), gate(task, group)
+    )
     return load_classifier(bundle)
+
+
+@contextmanager
+def starter_base(task: str, group: str) -> Iterator[str]:
+    """The starter's encoder as a base to go on from: what it learnt carries over to a new set."""
+    settings = load_settings()
+    with tempfile.TemporaryDirectory(prefix="starter-base-") as temporary:
+        name, output = starter_name(task, group), Path(temporary) / "base"
+        yield str(merged_base(package_folder("starter"), name, BASES[task, group], output, settings).path)
+
+
+def as_the_monitor_reads(examples: Sequence[TextExample], language: str) -> list[TextExample]:
+    """Names neutral, the order of figures worked out."""
+    return [TextExample(as_read(e.text, language), e.labels) for e in examples]
 
 
 def best(model: Classifier, texts: Sequence[str]) -> list[str]:

@@ -38,7 +38,6 @@ def main() -> None:
                 output=str(RUNS / f"sentfin-{base}-{number}"),
                 epochs=1 if QUICK else epochs,
                 learning_rate=rate,
-                r_drop=0.0 if QUICK else 1.0,
                 patience=0,
             )
             said += tuned_predictions(kept, f"{base}-{number}", config, data)

@@ -21,25 +21,14 @@ from headwater.tuning.runs import Run
 _OF_THE_EXPORT = ("files", "quantisation", "parity", "cpu_flags", "model")
 
 
-def keep_adapter(
-    run: Run, output: Path, folder: Path, name: str, sources: Sequence[str], *, onto: bool = False
-) -> None:
-    """Keep a LoRA run (its folder: `output`) as the starter `name`: NAME.safetensors, NAME.json, NAME.report.json.
-
-    `onto`: the run went on from the starter as it is kept now (`merged_base`). What is kept then is the sum of both.
-    """
+def keep_adapter(run: Run, output: Path, folder: Path, name: str, sources: Sequence[str]) -> None:
+    """Keep a LoRA run (its folder: `output`) as the starter `name`: NAME.safetensors, NAME.json, NAME.report.json."""
     manifest = asdict(run.bundle.manifest)
     for key in _OF_THE_EXPORT:
         manifest.pop(key)
     manifest |= {"licence": "Apache-2.0", "sources": list(sources)}
     report = json.loads((output / "report.json").read_text(encoding="utf-8"))
-    target = folder / f"{name}.safetensors"
-    if onto:
-        former = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-        manifest |= {"base": former["base"], "base_sha256": former["base_sha256"]}
-        _keep_sum(target, output / "adapter.safetensors")
-    else:
-        shutil.copyfile(output / "adapter.safetensors", target)
+    shutil.copyfile(output / "adapter.safetensors", folder / f"{name}.safetensors")
     # Where it was made is nobody's business, and no longer there.
     for config in (manifest["config"], report["config"]):
         config |= {"base": manifest["base"], "output": ""}
@@ -47,21 +36,6 @@ def keep_adapter(
     (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
     text = json.dumps(report, indent=1, ensure_ascii=False)
     (folder / f"{name}.report.json").write_text(text + "\n", encoding="utf-8")
-
-
-def _keep_sum(kept: Path, later: Path) -> None:
-    """Two adapters as one: B₁A₁ + B₂A₂ = [B₁ B₂][A₁; A₂], of the sum of both ranks. The head is the later one's."""
-    import torch
-    from safetensors.torch import load_file, save_file
-
-    first, second = load_file(kept), load_file(later)
-    summed = {key: value for key, value in second.items() if key.startswith("head.")}
-    for key in second.keys() - summed.keys():
-        axis = 0 if key.endswith(".A") else 1
-        summed[key] = torch.cat([first[key], second[key]], axis).contiguous()
-    partial = kept.with_suffix(".part")
-    save_file(summed, partial)
-    partial.replace(kept)
 
 
 def merge_adapter(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finance_monitor.marking import TARGETS
+from finance_monitor.domain import TARGETS
 from finance_monitor.neutral import COUNTRIES, PERSONS, PERSONS_ZH, neutral
 
 # Names with the article that a text needs before them, and adjectives.

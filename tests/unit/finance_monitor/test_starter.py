@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from finance_monitor import training
+from finance_monitor import starter_texts, training
 from finance_monitor.domain import SENTIMENTS
 from finance_monitor.marking import find_all, mark_names
 from finance_monitor.wording import LANGUAGES, dashboard_words, topic_keys, topic_name
 
-STARTER = training.package_folder("starter")
-TOPICS = tomllib.loads((training.package_folder("texts") / "topics.toml").read_text(encoding="utf-8"))
+STARTER = starter_texts.package_folder("starter")
+TOPICS = tomllib.loads((starter_texts.package_folder("texts") / "topics.toml").read_text(encoding="utf-8"))
 
 
 def rows(name: str) -> list[dict[str, object]]:
@@ -28,18 +28,18 @@ def test_adapters_fit_their_task_and_stay_small(group: str) -> None:
         name = training.starter_name(task, group)
         stored = json.loads((STARTER / f"{name}.json").read_text(encoding="utf-8"))
         assert set(stored["labels"]) == (set(SENTIMENTS) if task == "sentiment" else set(TOPICS))
-        assert stored["base"] == training.BASES[group] and stored["licence"] == "Apache-2.0"
-        assert (STARTER / f"{name}.safetensors").stat().st_size <= 4_500_000
+        assert stored["base"] == training.BASES[task, group] and stored["licence"] == "Apache-2.0"
+        assert (STARTER / f"{name}.safetensors").stat().st_size <= 6_000_000
     total = sum(path.stat().st_size for path in STARTER.glob("*.safetensors"))
-    assert total <= 16_000_000
+    assert total <= 18_000_000
 
 
 def test_the_gate_is_large_enough_and_not_among_the_training_texts() -> None:
-    gates = {(task, group): training.gate(task, group) for task in training.TASKS for group in ("en", "*")}
+    gates = {(task, group): starter_texts.gate(task, group) for task in training.TASKS for group in ("en", "*")}
     assert sum(len(examples) for examples in gates.values()) >= 600
     trained = {str(row["text"]) for language in ("en", "zh") for row in rows(f"sentiment-train-{language}.jsonl")}
     trained |= {str(row["text"]) for row in rows("topics-train.jsonl")}
-    judged = {str(row["text"]) for row in training.own_texts("gate")} | {
+    judged = {str(row["text"]) for row in starter_texts.own_texts("gate")} | {
         str(r["text"]) for r in rows("topics-gate.jsonl")
     }
     assert judged & trained == set()
@@ -116,7 +116,8 @@ def test_bias_headlines_differ_only_in_what_is_swapped(language: str) -> None:
                 for company in part["companies"]
             }
             assert len(read) == 1, f"a company's name shows in: {template}"
-            assert len(set(read.pop())) == len(part[kind]["values"]), template
+            written = {template.format(company="", **value) for value in part[kind]["values"]}
+            assert len(written) == len(part[kind]["values"]), template
 
 
 def test_every_word_of_the_dashboard_is_there_in_both_languages() -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from finance_monitor.training import gate, own_labels, tune_on_labels
+from finance_monitor.starter_texts import gate
+from finance_monitor.training import own_labels, tune_on_labels
 from headwater.bundles import open_registry
 from headwater.errors import HeadwaterError
 from headwater.serving import load_classifier
