@@ -24,6 +24,8 @@ from finance_monitor.tables import (
 from finance_monitor.wording import LANGUAGES, topic_name
 
 _RHYTHM_DAYS = 60
+# The longest span, and an hour more for moments that lie on its edge.
+_TESTED = timedelta(seconds=max(surges.SPANS) + surges.HOUR)
 _SHOWN = 12
 _NO_DAY = -1
 
@@ -39,11 +41,14 @@ class Detector:
         self._settings = settings
         self._rhythm: tuple[int, surges.Rhythm] = (_NO_DAY, surges.Rhythm())
         self._kept_day = _NO_DAY
+        # What is usual for entities on the rhythm's day, as long as no story from before the tested ones comes.
+        self._usual: dict[tuple[str, str], surges.Baseline] = {}
 
     def restore(self, rhythm: Any) -> None:
         """Go on with the rhythm that `to_keep` gave: one that a restart fitted anew would know of later news."""
         day, hours = rhythm or (_NO_DAY, surges.Rhythm().hours)
         self._rhythm, self._kept_day = (day, surges.Rhythm(tuple(hours))), day
+        self._usual.clear()
 
     def to_keep(self) -> dict[str, Any]:
         """What has to be kept with the watermark: {"rhythm": [day, hours]} on the first call of a day, else nothing."""
@@ -51,6 +56,11 @@ class Detector:
             return {}
         self._kept_day = self._rhythm[0]
         return {"rhythm": [self._rhythm[0], self._rhythm[1].hours]}
+
+    def counted(self, moment: datetime) -> None:
+        """To be told of each story that was counted, before `look`; an old one changes what was usual."""
+        if moment.timestamp() < surges.usual_until(self._rhythm[0] * surges.DAY):
+            self._usual.clear()
 
     def tick(self, connection: sa.Connection, clock: datetime, known_at: datetime) -> tuple[tuple[str, str], ...]:
         """Look at every open incident again, and escalate what nobody has answered."""
@@ -64,15 +74,14 @@ class Detector:
         self, connection: sa.Connection, kind: str, entity: str, clock: datetime, known_at: datetime
     ) -> list[tuple[str, str]]:
         """Test one entity as of `clock`, and write what changed: (incident, opened | grew | closed)."""
-        former = connection.execute(
-            sa.select(incidents)
-            .where(incidents.c.entity_kind == kind, incidents.c.entity == entity)
-            .order_by(incidents.c.opened.desc())
-            .limit(1)
-        ).first()
+        former = connection.execute(_FORMER, {"of_kind": kind, "of_entity": entity}).first()
         state = surges.State.from_json(former.memory) if former is not None else surges.State()
-        history = _history(connection, kind, entity, clock)
-        evaluation = surges.evaluate(history, clock.timestamp(), self._rhythm_of(connection, clock))
+        rhythm = self._rhythm_of(connection, clock)
+        tested = _history(connection, kind, entity, clock - _TESTED, clock)
+        if not surges.may_change(state, tested, self._settings):
+            return []
+        usual = self._usual_of(connection, kind, entity, clock, rhythm)
+        evaluation = surges.evaluate(tested, clock.timestamp(), usual=usual)
         after, change, severity = surges.step(state, evaluation, self._settings)
         if not change:
             if former is not None and after != state:
@@ -98,7 +107,18 @@ class Detector:
             ).all()
             moments = np.repeat([row.start.timestamp() for row in rows], [max(0, row.stories) for row in rows])
             self._rhythm = (day, surges.fit_rhythm(moments))
+            self._usual.clear()
         return self._rhythm[1]
+
+    def _usual_of(
+        self, connection: sa.Connection, kind: str, entity: str, clock: datetime, rhythm: surges.Rhythm
+    ) -> surges.Baseline:
+        if (kind, entity) not in self._usual:
+            begun = connection.scalar(_BEGUN)
+            since = begun.timestamp() if begun else 0.0
+            history = _history(connection, kind, entity, clock - timedelta(days=surges.HISTORY_DAYS), clock, since)
+            self._usual[kind, entity] = surges.baseline(history, clock.timestamp(), rhythm)
+        return self._usual[kind, entity]
 
     def _incident(
         self,
@@ -165,19 +185,34 @@ class Detector:
         return dict.fromkeys(LANGUAGES, self._gazetteer.name_of(entity))
 
 
-def _history(connection: sa.Connection, kind: str, entity: str, clock: datetime) -> surges.History:
-    c = contributions.c
-    since = clock - timedelta(days=surges.HISTORY_DAYS)
-    rows = connection.execute(
-        sa.select(c.moment, c.label, c.weight)
-        .where(c.entity_kind == kind, c.entity == entity, c.moment > since, c.moment <= clock)
-        .order_by(c.moment)
-    ).all()
-    begun = connection.scalar(sa.select(articles.c.published).order_by(articles.c.published).limit(1))
-    moments = np.array([row.moment.timestamp() for row in rows])
-    negative = np.array([1.0 if row.label == "negative" else 0.0 for row in rows])
-    weights = np.array([row.weight for row in rows])
-    return surges.History(moments, negative, weights, begun.timestamp() if begun else 0.0)
+# Built once: SQLAlchemy takes longer to make such statements than SQLite to run them.
+_FORMER = (
+    sa.select(*(incidents.c[name] for name in ("id", "opened", "revision", "story_ids", "memory")))
+    .where(incidents.c.entity_kind == sa.bindparam("of_kind"), incidents.c.entity == sa.bindparam("of_entity"))
+    .order_by(incidents.c.opened.desc())
+    .limit(1)
+)
+_BEGUN = sa.select(articles.c.published).order_by(articles.c.published).limit(1)
+_COUNTED = (
+    sa.select(*(contributions.c[name] for name in ("moment", "label", "weight")))
+    .where(contributions.c.entity_kind == sa.bindparam("of_kind"), contributions.c.entity == sa.bindparam("of_entity"))
+    .where(contributions.c.moment > sa.bindparam("after"), contributions.c.moment <= sa.bindparam("until"))
+    .order_by(contributions.c.moment)
+)
+
+
+def _history(
+    connection: sa.Connection, kind: str, entity: str, after: datetime, until: datetime, since: float = 0.0
+) -> surges.History:
+    place = {"of_kind": kind, "of_entity": entity, "after": after, "until": until}
+    rows = connection.execute(_COUNTED, place).all()
+    moments, labels, weights = zip(*rows, strict=True) if rows else ((), (), ())
+    return surges.History(
+        np.array([moment.timestamp() for moment in moments]),
+        np.array([float(label == "negative") for label in labels]),
+        np.array(weights, float),
+        since,
+    )
 
 
 def _negative_stories(

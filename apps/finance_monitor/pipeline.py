@@ -182,6 +182,7 @@ class Pipeline:
         # Dates of old articles must not turn the clock back, and one that was just found counts as of now.
         self._clock = max(self._clock, found.article.published)
         changed = trends.count(connection, scored)
+        self._detector.counted(found.article.published)
         changes = [
             change
             for kind, entity in sorted(changed)

@@ -217,6 +217,11 @@ def judged(
     return np.maximum(0.0, -log_p - math.log10(len(SPANS))), p_volume, p_share
 
 
+def may_change(state: State, stories: History, settings: Settings | None = None) -> bool:
+    """Whether `step` can find a change. `stories`: those of the longest span at least; too few of them open nothing."""
+    return state.open or float(stories.negative.sum()) >= (settings or Settings()).least_support
+
+
 def step(state: State, found: Evaluation, settings: Settings | None = None) -> tuple[State, str, str]:
     """The next state, the change ("", opened, grew, closed), and its severity. Hysteresis: closing asks for less."""
     s = settings or Settings()
@@ -262,11 +267,16 @@ def explain(found: Evaluation, name: str, change: str) -> dict[str, str]:
     }
 
 
+def usual_until(moment: float) -> float:
+    """The end of the days that `baseline` looks at: stories from then on move it on a later UTC day only."""
+    return math.floor(moment / DAY) * DAY - _GAP
+
+
 def baseline(history: History, moment: float, rhythm: Rhythm | None = None) -> Baseline:
     """What was usual in the whole days before the newest part, incidents cut down; the same for all of a UTC day."""
-    today = math.floor(moment / DAY) * DAY
+    newest = usual_until(moment)
     # The first day of the history may be there in part only.
-    newest, least = today - _GAP, today - _HISTORY + DAY
+    least = newest + _GAP - _HISTORY + DAY
     start, end = np.searchsorted(history.moments, [least, newest])
     moments, weights = history.moments[start:end], history.weights[start:end]
     bad = history.negative[start:end] * weights

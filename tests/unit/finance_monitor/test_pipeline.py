@@ -168,8 +168,27 @@ def test_an_incident_closes_after_a_quiet_day(desk: Desk) -> None:
     for hours in range(7, 24 * 5, 2):
         desk.run(NOON + hours * HOUR)
     assert {row["state"] for row in desk.rows(incidents)} == {"closed"}
-    last = max(desk.rows(incident_changes), key=lambda row: row["revision"])
+    first, *_, last = sorted(desk.rows(incident_changes), key=lambda row: row["revision"])
     assert last["change"] == "closed" and "a day has passed" in last["reason"]["text"]["en"]
+    days = [row["reason"]["baseline"]["days"] for row in (first, last)]
+    assert days[1] - days[0] == (last["moment"].date() - first["moment"].date()).days > 0
+
+
+def test_old_stories_that_come_late_count_at_once_in_what_is_usual(desk: Desk) -> None:
+    surge(desk)
+    desk.run(NOON + 6 * HOUR)
+    for number, what in enumerate(SURGE * 4):
+        title = f"Halden Group: {what}, case {number * 7919}"
+        desk.publish(f"old{number}", title, f"{what} {number}", at=NOON - timedelta(days=5 + number % 9))
+    for number, what in enumerate(SURGE * 3):
+        text = " ".join(f"new{number}{i}" for i in range(60))
+        desk.publish(f"more{number}", f"Halden Group: {what}, file {number * 6367}", text, at=NOON + 7 * HOUR)
+    desk.run(NOON + 8 * HOUR)
+    (halden,) = [row["id"] for row in desk.rows(incidents) if row["entity_kind"] == "company"]
+    changes = sorted(desk.rows(incident_changes), key=lambda row: row["revision"])
+    first, *_, last = [row for row in changes if row["incident_id"] == halden]
+    assert last["change"] == "grew" and last["moment"].date() == first["moment"].date()
+    assert last["reason"]["baseline"]["mean"] > 2 * first["reason"]["baseline"]["mean"]
 
 
 def test_replay_gives_the_same_bytes(desk: Desk) -> None:

@@ -69,6 +69,23 @@ def test_many_stories_that_are_not_negative_raise_nothing() -> None:
     assert run(history(moments, [0.0] * 40), START + 40 * DAY) == []
 
 
+def test_an_entity_with_too_few_negative_stories_need_not_be_tested() -> None:
+    settings = surges.Settings()
+    moment, spared = START + 40 * DAY, 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        count = rng.poisson(6)
+        recent = [moment - float(x) * HOUR for x in rng.uniform(0, 72, count)]
+        found = history(recent, [float(x) for x in rng.random(count) < 0.5])
+        changed = step(State(), evaluate(found, moment), settings)
+        if not surges.may_change(State(), found, settings):
+            spared += 1
+            assert changed == (State(), "", "")
+        assert surges.may_change(State(open=True), found, settings), "one that is open may close"
+    assert 50 < spared < 150
+    assert surges.may_change(State(), history([moment] * 3))
+
+
 def test_cool_down_keeps_a_closed_incident_closed_for_a_while() -> None:
     state = State(closed=START)
     found = surges.Evaluation(START + HOUR, 6 * HOUR, 4, 4, 0.1, 4.0, 1e-6, 1e-3, 4)
