@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,7 +23,8 @@ _TEXT = 100_000
 
 @dataclass(frozen=True)
 class Identified:
-    """An article's revision, and whether it is new, changed, or was there already as it is."""
+    """An article's revision, whether it is new, changed, or was there already as it is, and the `keys` that it is not
+    known by yet."""
 
     article: Article
     state: str  # new, revised, known
@@ -58,7 +59,8 @@ def identify(
         return None
     digest = _hash(_SPACE.sub(" ", title), _SPACE.sub(" ", text))
     keys = _keys(capture, (page or {}).get("canonical") or "", digest)
-    found = _find(connection, keys, title, capture["url"])
+    known = connection.execute(_KNOWN, {"keys": list(keys)}).all()
+    found = _same(known, title, capture["url"])
     raw, method, published = _date(entry, page, known_at)
     if found is None:
         article_id = _hash("article", source["id"], *sorted(keys))[:24]
@@ -87,6 +89,8 @@ def identify(
         method,
         source["weight"],
     )
+    for row in known:
+        del keys[row.key]
     return Identified(article, "known" if same else "revised" if found else "new", digest, raw, method, keys)
 
 
@@ -103,13 +107,21 @@ def _keys(capture: Mapping[str, Any], canonical: str, digest: str) -> dict[str, 
     return keys
 
 
-def _find(connection: sa.Connection, keys: Mapping[str, str], title: str, url: str) -> Any:
-    query = (
-        sa.select(articles, article_keys.c.layer)
-        .join(article_keys, article_keys.c.article_id == articles.c.id)
-        .where(article_keys.c.key.in_(list(keys)))
+# Built once, like those of the pipeline.
+_KNOWN = (
+    sa.select(
+        article_keys.c.key,
+        article_keys.c.layer,
+        *(articles.c[name] for name in ("id", "revision", "first_seen", "published", "title", "url")),
     )
-    rows = {row.layer: row for row in connection.execute(query)}
+    .join(articles, articles.c.id == article_keys.c.article_id)
+    .where(article_keys.c.key.in_(sa.bindparam("keys", expanding=True)))
+)
+
+
+def _same(known: Sequence[Any], title: str, url: str) -> Any:
+    """The article among those that share a key; None where they are others."""
+    rows = {row.layer: row for row in known}
     for layer in ("url", "content", "guid"):
         row = rows.get(layer)
         if row is None:
@@ -123,9 +135,8 @@ def _find(connection: sa.Connection, keys: Mapping[str, str], title: str, url: s
 
 def add_keys(connection: sa.Connection, found: Identified) -> None:
     """Write what the article is known by from now on."""
-    keys, article_id = found.keys, found.article.id
-    there = set(connection.scalars(sa.select(article_keys.c.key).where(article_keys.c.key.in_(list(keys)))))
-    rows = [{"key": key, "layer": layer, "article_id": article_id} for key, layer in keys.items() if key not in there]
+    article_id = found.article.id
+    rows = [{"key": key, "layer": layer, "article_id": article_id} for key, layer in found.keys.items()]
     if rows:
         connection.execute(article_keys.insert(), rows)
 

@@ -4,6 +4,7 @@ MinHash: Broder 1997. Words weigh by their rarity among the articles in the wind
 soon counts for nothing (inverse document frequency: Sparck Jones 1972).
 """
 
+import functools
 import itertools
 import math
 import re
@@ -70,12 +71,14 @@ class Rarity:
     def __init__(self) -> None:
         self._articles = 0
         self._counts: Counter[int] = Counter()
-        self._by_count: dict[int, float] = {}  # the weight of a word that is in so many, until an article comes or goes
+        # Both until an article comes or goes: the weight of a word that is in so many, and sums over sets of words.
+        self._by_count: dict[int, float] = {}
+        self._totals: dict[frozenset[int], float] = {}
 
     def add(self, words: frozenset[int]) -> None:
         self._articles += 1
         self._counts.update(words)
-        self._by_count.clear()
+        self._changed()
 
     def remove(self, words: frozenset[int]) -> None:
         self._articles -= 1
@@ -83,16 +86,24 @@ class Rarity:
         for word in words:
             if not self._counts[word]:
                 del self._counts[word]
+        self._changed()
+
+    def _changed(self) -> None:
         self._by_count.clear()
+        self._totals.clear()
 
     def total(self, words: frozenset[int]) -> float:
         """The summed weight of the words; `fsum`, since a restart must give the same digits in any order."""
+        # The words of an article are summed up once, however many it is compared with.
+        if (known := self._totals.get(words)) is not None:
+            return known
         counts = list(map(self._counts.get, words, itertools.repeat(0)))
         for count in set(counts):
             if count not in self._by_count:
                 # The 50 keep the first articles of an empty index from being judged by words seen twice.
                 self._by_count[count] = math.log(1 + (self._articles + 50) / (count + 1))
-        return math.fsum(map(self._by_count.__getitem__, counts))
+        self._totals[words] = math.fsum(map(self._by_count.__getitem__, counts))
+        return self._totals[words]
 
 
 def read_member(
@@ -239,10 +250,18 @@ def signature_of(text: str) -> NDArray[np.uint32]:
 def _empty() -> Any:
     from datasketch import MinHash
 
-    return MinHash(num_perm=PERMUTATIONS, seed=1, scheme=_SCHEME)
+    return MinHash(num_perm=PERMUTATIONS, seed=1, permutations=_permutations(), scheme=_SCHEME)
 
 
 def minhash(signature: NDArray[np.uint32]) -> Any:
     from datasketch import MinHash
 
-    return MinHash(num_perm=PERMUTATIONS, seed=1, hashvalues=signature, scheme=_SCHEME)
+    return MinHash(seed=1, hashvalues=signature, permutations=_permutations(), scheme=_SCHEME)
+
+
+@functools.cache
+def _permutations() -> Any:
+    """Of the seed; drawing them anew took longer than all else that is done with a signature."""
+    from datasketch import MinHash
+
+    return MinHash(num_perm=PERMUTATIONS, seed=1, scheme=_SCHEME).permutations

@@ -138,9 +138,9 @@ class Pipeline:
         """The watermark, in the transaction of the entry's effects."""
         values = {"sequence": entry["sequence"], "moment": self._clock, **self._detector.to_keep()}
         if first:
-            connection.execute(progress.insert().values(name=NAME, **values))
+            connection.execute(progress.insert(), {"name": NAME, **values})
         else:
-            connection.execute(progress.update().where(progress.c.name == NAME).values(values))
+            connection.execute(_MOVE_ON, values)
 
     def _recover(self) -> None:
         with self._engine.connect() as connection:
@@ -161,7 +161,7 @@ class Pipeline:
 
     def _judge(self, connection: sa.Connection, entry: Mapping[str, Any]) -> tuple[Identified | None, Scored | None]:
         """What a capture is and what the models say of it; only reads."""
-        row = connection.execute(sa.select(captures).where(captures.c.id == entry["capture_id"])).first()
+        row = connection.execute(_CAPTURE, {"of_capture": entry["capture_id"]}).first()
         if row is None:
             raise NotFound(f"the journal names capture {entry['capture_id']}, which is gone; restore the backup")
         capture = dict(row._mapping)
@@ -198,7 +198,7 @@ class Pipeline:
         vector = self._models.vector(article.title, article.text, article.language)
         # Before, so that the index holds what `_recover` would restore, and the article itself whatever its date.
         self._index.forget(self._clock - timedelta(days=2 * STORY_DAYS))
-        former = connection.scalar(sa.select(articles.c.story_id).where(articles.c.id == article.id)) or ""
+        former = connection.scalar(_PLACED, {"of_article": article.id}) if article.revision > 1 else ""
         place = self._index.place(
             article.id, article.title, article.text, vector, companies, article.published, article.language, former
         )
@@ -224,26 +224,27 @@ class Pipeline:
         }
         new = article.revision == 1
         if new:
-            connection.execute(articles.insert().values(id=article.id, **values))
+            connection.execute(articles.insert(), {"id": article.id, **values})
         else:
             for table in (mentions, article_topics, fingerprints):
                 connection.execute(table.delete().where(table.c.article_id == article.id))
             connection.execute(articles.update().where(articles.c.id == article.id).values(values))
         connection.execute(
-            revisions.insert().values(
-                article_id=article.id,
-                number=article.revision,
-                capture_id=capture_id,
-                known_at=article.known_at,
-                title=article.title,
-                summary=article.summary,
-                text=article.text,
-                author=article.author[:300],
-                digest=found.digest,
-                date_raw=found.date_raw[:200],
-                date_method=found.date_method[:64],
-                models=scored.models,
-            )
+            revisions.insert(),
+            {
+                "article_id": article.id,
+                "number": article.revision,
+                "capture_id": capture_id,
+                "known_at": article.known_at,
+                "title": article.title,
+                "summary": article.summary,
+                "text": article.text,
+                "author": article.author[:300],
+                "digest": found.digest,
+                "date_raw": found.date_raw[:200],
+                "date_method": found.date_method[:64],
+                "models": scored.models,
+            },
         )
         self._store_readings(connection, scored)
         self._store_story(connection, article, place, new)
@@ -259,30 +260,43 @@ class Pipeline:
         ]
         if named:
             connection.execute(article_topics.insert(), named)
-        connection.execute(
-            fingerprints.insert().values(
-                article_id=article.id, published=article.published, data=self._index.fingerprint(article.id)
-            )
-        )
+        kept = {"article_id": article.id, "published": article.published, "data": self._index.fingerprint(article.id)}
+        connection.execute(fingerprints.insert(), kept)
 
     def _store_story(self, connection: sa.Connection, article: Article, place: StoryPlace, new: bool) -> None:
-        is_story = stories.c.id == place.story_id
-        row = connection.execute(sa.select(stories).where(is_story)).first()
+        row = connection.execute(_STORY, {"of_story": place.story_id}).first()
         if row is None:
             connection.execute(
-                stories.insert().values(
-                    id=place.story_id,
-                    first_article=article.id,
-                    title=article.title,
-                    language=article.language,
-                    opened=article.published,
-                    updated=article.published,
-                    size=1,
-                )
+                stories.insert(),
+                {
+                    "id": place.story_id,
+                    "first_article": article.id,
+                    "title": article.title,
+                    "language": article.language,
+                    "opened": article.published,
+                    "updated": article.published,
+                    "size": 1,
+                },
             )
         else:
             later = max(row.updated, article.published)
-            connection.execute(stories.update().where(is_story).values(size=row.size + new, updated=later))
+            changed = {"of_story": place.story_id, "size": row.size + new, "updated": later}
+            connection.execute(_STORY_CHANGED, changed)
+
+
+# Built once, and rows go in as parameters: SQLAlchemy takes longer to make a statement than SQLite to run it.
+_SEQUENCE = sa.select(progress.c.sequence).where(progress.c.name == NAME)
+_MOVE_ON = progress.update().where(progress.c.name == NAME)
+_CAPTURE = sa.select(captures).where(captures.c.id == sa.bindparam("of_capture"))
+_PLACED = sa.select(articles.c.story_id).where(articles.c.id == sa.bindparam("of_article"))
+_STORY = sa.select(stories.c.size, stories.c.updated).where(stories.c.id == sa.bindparam("of_story"))
+_STORY_CHANGED = stories.update().where(stories.c.id == sa.bindparam("of_story"))
+_PENDING = (
+    sa.select(journal)
+    .where(journal.c.sequence > sa.bindparam("after"))
+    .order_by(journal.c.sequence)
+    .limit(sa.bindparam("at_most"))
+)
 
 
 def _scores(sentiment: Sentiment) -> dict[str, Any]:
@@ -309,7 +323,7 @@ def _mention_row(article: Article, mention: Mention, sentiment: Sentiment) -> di
 
 def _progress(connection: sa.Connection) -> int:
     """The last sequence whose effects are kept, -1 before the first."""
-    sequence = connection.execute(sa.select(progress.c.sequence).where(progress.c.name == NAME)).scalar()
+    sequence = connection.scalar(_SEQUENCE)
     return -1 if sequence is None else int(sequence)
 
 
@@ -329,8 +343,6 @@ def _aside_in_a_row(connection: sa.Connection, sequence: int) -> int:
 def pending(engine: sa.Engine, limit: int) -> list[dict[str, Any]]:
     """Journal entries that have not been applied, in order."""
     with engine.connect() as connection:
-        done = connection.execute(sa.select(progress.c.sequence).where(progress.c.name == NAME)).scalar() or 0
-        rows = connection.execute(
-            sa.select(journal).where(journal.c.sequence > done).order_by(journal.c.sequence).limit(limit)
-        )
+        # Sequences begin at 1.
+        rows = connection.execute(_PENDING, {"after": max(0, _progress(connection)), "at_most": limit})
         return [dict(row._mapping) for row in rows]

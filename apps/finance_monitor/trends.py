@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from finance_monitor.domain import Scored
 from finance_monitor.tables import contributions, windows
@@ -48,42 +49,38 @@ def count(connection: sa.Connection, scored: Scored) -> list[tuple[str, str]]:
     """
     article, story = scored.article, scored.place.story_id
     table = contributions
-    own = connection.execute(sa.select(table).where(table.c.story_id == story)).all()
+    own = connection.execute(_OF_STORY, {"of_story": story}).all()
     before = {(row.entity_kind, row.entity): row for row in own}
     changed: list[tuple[str, str]] = []
+    new: list[dict[str, Any]] = []
+    added: list[dict[str, Any]] = []
     wanted = entities_of(scored)
     for key, (label, weight) in wanted.items():
         row = before.get(key)
         values = {"label": label, "weight": round(weight, 6)}
         if row is None:
-            moment = article.published
-            connection.execute(
-                table.insert().values(
-                    story_id=story,
-                    entity_kind=key[0],
-                    entity=key[1],
-                    article_id=article.id,
-                    moment=moment,
-                    source_kind=article.kind,
-                    **values,
-                )
-            )
-            _add(connection, key, moment, article.kind, _counts(label, weight, 1, 1))
+            place = {"story_id": story, "entity_kind": key[0], "entity": key[1], "article_id": article.id}
+            new.append(place | {"moment": article.published, "source_kind": article.kind, **values})
+            added += _in_windows(key, article.published, article.kind, _counts(label, weight, 1, 1))
             changed.append(key)
         elif row.article_id == article.id:
             if row.label != label or abs(row.weight - weight) > 1e-6:
-                _add(connection, key, row.moment, row.source_kind, _counts(row.label, row.weight, -1, 0))
-                _add(connection, key, row.moment, row.source_kind, _counts(label, weight, 1, 0))
+                added += _in_windows(key, row.moment, row.source_kind, _counts(row.label, row.weight, -1, 0))
+                added += _in_windows(key, row.moment, row.source_kind, _counts(label, weight, 1, 0))
                 connection.execute(table.update().where(*_is(row)).values(values))
                 changed.append(key)
         elif article.revision == 1:
-            _add(connection, key, article.published, article.kind, _counts("", 0.0, 0, 1))
+            added += _in_windows(key, article.published, article.kind, _counts("", 0.0, 0, 1))
     # What a correction took back.
     for key, row in before.items():
         if key not in wanted and row.article_id == article.id:
-            _add(connection, key, row.moment, row.source_kind, _counts(row.label, row.weight, -1, -1))
+            added += _in_windows(key, row.moment, row.source_kind, _counts(row.label, row.weight, -1, -1))
             connection.execute(table.delete().where(*_is(row)))
             changed.append(key)
+    if new:
+        connection.execute(table.insert(), new)
+    if added:
+        connection.execute(_ADD[connection.dialect.name], added)
     return changed
 
 
@@ -105,30 +102,23 @@ def _counts(label: str, weight: float, stories: int, articles: int) -> dict[str,
     }
 
 
-def _add(
-    connection: sa.Connection, key: tuple[str, str], moment: datetime, source_kind: str, counts: dict[str, float]
-) -> None:
-    for width in WIDTHS:
-        place = {
-            "entity_kind": key[0],
-            "entity": key[1],
-            "width": width,
-            "start": window_start(moment, width),
-            "source_kind": source_kind,
-        }
-        bound = {f"at_{name}": value for name, value in place.items()}
-        bound |= {f"more_{name}": value for name, value in counts.items()}
-        if connection.execute(_ADD, bound).rowcount == 0:
-            connection.execute(_NEW, place | counts)
+def _in_windows(
+    key: tuple[str, str], moment: datetime, source_kind: str, counts: dict[str, float]
+) -> list[dict[str, Any]]:
+    """What is added to the windows that hold `moment`, one row for each width."""
+    place = {"entity_kind": key[0], "entity": key[1], "source_kind": source_kind, **counts}
+    return [place | {"width": width, "start": window_start(moment, width)} for width in WIDTHS]
 
 
-# Built once: an article adds to some thirty windows, and making the statements took longer than running them.
-_ADD = (
-    windows.update()
-    .where(*(windows.c[name] == sa.bindparam(f"at_{name}") for name in _PLACE))
-    .values({name: windows.c[name] + sa.bindparam(f"more_{name}") for name in _COUNTS})
-)
-_NEW = windows.insert()
+def _adding(new: Any) -> Any:
+    """The insert of a window, which adds to one that is there."""
+    more = {name: windows.c[name] + new.excluded[name] for name in _COUNTS}
+    return new.on_conflict_do_update(index_elements=_PLACE, set_=more)
+
+
+# Built once: an article adds to some ten windows, and making the statements took longer than running them.
+_ADD = {"sqlite": _adding(sqlite.insert(windows)), "postgresql": _adding(postgresql.insert(windows))}
+_OF_STORY = sa.select(contributions).where(contributions.c.story_id == sa.bindparam("of_story"))
 
 
 def series(

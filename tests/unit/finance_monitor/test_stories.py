@@ -1,6 +1,7 @@
 """Which articles tell the same story."""
 
 import hashlib
+import math
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 
@@ -8,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finance_monitor.domain import StoryPlace
-from finance_monitor.likeness import Member, pack, read_member, unpack
+from finance_monitor.likeness import Member, Rarity, pack, read_member, unpack
 from finance_monitor.stories import StoryIndex
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -125,6 +126,17 @@ def test_what_a_source_puts_under_everything_makes_no_story() -> None:
     one = place(index, "a", "Fire at Halden mill", f"Fire at Halden mill. {foot}", company="")
     other = place(index, "b", "Pilots to strike", f"Pilots of Orwell to strike. {foot}", company="")
     assert one.relation == other.relation == "first"
+
+
+def test_the_weight_of_words_follows_the_articles_that_come_and_go() -> None:
+    fire, talks = frozenset([1, 2, 3]), frozenset([3, 4])
+    rarity = Rarity()
+    rarity.add(fire)
+    alone = rarity.total(fire)
+    rarity.add(talks)
+    assert rarity.total(fire) == math.fsum(math.log(1 + 52 / (seen + 1)) for seen in (1, 1, 2))
+    rarity.remove(talks)
+    assert rarity.total(fire) == alone == math.fsum([math.log(1 + 51 / 2)] * 3)
 
 
 def test_a_restart_within_a_stream_moves_no_article() -> None:
