@@ -8,7 +8,21 @@ import sqlalchemy as sa
 from finance_monitor.tables import captures, journal, unjudged
 
 TICK = timedelta(minutes=5)
-_LATE = 10_000
+# Ids are given when a crawl's transaction begins, so that a few may become visible late, after higher ones: so far back
+# is looked in each call, and at each tick. Older ones are done.
+_LATE, _LATE_AT_TICK = 200, 10_000
+
+_LAST = sa.select(journal.c.moment).order_by(journal.c.sequence.desc()).limit(1)
+_TICKED = _LAST.where(journal.c.capture_id.is_(None))
+_NEWEST = sa.select(sa.func.max(journal.c.capture_id))
+_RECENT = sa.bindparam("recent", type_=sa.Integer)
+_MISSING = (
+    sa.select(captures.c.id, captures.c.entry, captures.c.page, captures.c.fetched_at)
+    .where(captures.c.id > _RECENT)
+    .where(captures.c.id.not_in(sa.select(journal.c.capture_id).where(journal.c.capture_id > _RECENT)))
+    .order_by(captures.c.id)
+    .limit(sa.bindparam("at_most"))
+)
 
 
 def take_up(engine: sa.Engine, moment: datetime, limit: int = 2_000) -> int:
@@ -17,31 +31,16 @@ def take_up(engine: sa.Engine, moment: datetime, limit: int = 2_000) -> int:
     While a source's history comes in at once, the order by date lets trends and incidents be found as they happened.
     """
     with engine.begin() as connection:
-        last = connection.execute(sa.select(journal.c.moment).order_by(journal.c.sequence.desc()).limit(1)).scalar()
+        last, ticked = connection.scalar(_LAST), connection.scalar(_TICKED)
         moment = max(moment, last) if last is not None else moment
-        # Ids are given when a crawl's transaction begins, so that a few may become visible late; older ones are done.
-        newest = connection.scalar(sa.select(sa.func.max(journal.c.capture_id))) or 0
-        recent = newest - _LATE
-        entered = sa.select(journal.c.capture_id).where(journal.c.capture_id > recent)
-        query = (
-            sa.select(captures.c.id, captures.c.entry, captures.c.page, captures.c.fetched_at)
-            .where(captures.c.id > recent, captures.c.id.not_in(entered))
-            .order_by(captures.c.id)
-            .limit(limit)
-        )
-        found = [(_stated(row, moment), row.id) for row in connection.execute(query)]
-        rows: list[dict[str, Any]] = []
-        ticked = connection.execute(
-            sa.select(journal.c.moment)
-            .where(journal.c.capture_id.is_(None))
-            .order_by(journal.c.sequence.desc())
-            .limit(1)
-        ).scalar()
-        if ticked is None or moment - ticked >= TICK:
-            rows.append({"moment": moment, "capture_id": None})
-        captured = [{"moment": moment, "capture_id": capture_id} for _, capture_id in sorted(found)]
-        # A tick closes what is over; after a pause it comes before what is new, and at the very start after it.
-        rows = captured + rows if ticked is None else rows + captured
+        tick = ticked is None or moment - ticked >= TICK
+        recent = (connection.scalar(_NEWEST) or 0) - (_LATE_AT_TICK if tick else _LATE)
+        missing = connection.execute(_MISSING, {"recent": recent, "at_most": limit})
+        found = sorted((_stated(row, moment), row.id) for row in missing)
+        rows: list[dict[str, Any]] = [{"moment": moment, "capture_id": capture_id} for _, capture_id in found]
+        if tick:
+            # A tick closes what is over; after a pause it comes before what is new, and at the very start after it.
+            rows.insert(len(rows) if ticked is None else 0, {"moment": moment, "capture_id": None})
         if rows:
             connection.execute(journal.insert(), rows)
         return len(rows)

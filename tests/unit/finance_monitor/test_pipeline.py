@@ -331,6 +331,28 @@ def test_old_incidents_in_the_history_of_a_new_source_are_not_told(desk: Desk) -
     assert len(desk.rows(incidents)) >= 1 and desk.rows(outbox) == []
 
 
+def test_captures_that_become_visible_late_are_taken_up_at_the_next_tick(desk: Desk) -> None:
+    """Their ids are lower than those of others that were taken up before."""
+
+    def publish(number: int, capture_id: int) -> None:
+        desk.publish(number, f"Orwell Air opens route number {number}")
+        own = captures.c.guid == f"guid-{number}"
+        with desk.engine.begin() as connection:
+            connection.execute(captures.update().where(own).values(id=capture_id))
+
+    def taken(minutes: int) -> list[int]:
+        desk.run(NOON + timedelta(minutes=minutes))
+        return [row["capture_id"] for row in desk.rows(journal) if row["capture_id"] is not None]
+
+    publish(1, 1_000)
+    assert taken(0) == [1_000]
+    publish(2, 900)
+    publish(3, 700)
+    assert taken(1) == [1_000, 900]
+    assert taken(6) == [1_000, 900, 700]
+    assert len(desk.rows(articles)) == 3 and taken(20) == [1_000, 900, 700]
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [
