@@ -13,7 +13,7 @@ from typing import Any
 from finance_monitor.domain import SENTIMENTS
 from finance_monitor.marking import as_read
 from finance_monitor.models import ENCODERS, SENTIMENT, TOPICS
-from finance_monitor.starter_texts import gate, package_folder, starter_data
+from finance_monitor.starter_texts import gate, package_folder, public_sentiment, starter_data
 from finance_monitor.wording import topic_keys
 from headwater.bundles import Bundle, Registry
 from headwater.data import TextExample
@@ -34,6 +34,8 @@ BASES = {
 ENCODER_BASES = {"en": "minilm", "*": "multilingual"}
 SUFFIX = {"en": "en", "*": "multilingual"}
 TASKS = ("sentiment", "topics")
+_RANK = 16
+_REHEARSED = 2_500
 _EPOCHS = {("sentiment", "en"): 1, ("sentiment", "*"): 5, ("topics", "en"): 4, ("topics", "*"): 4}
 _SOURCES = {
     "sentiment": ("twitter_financial_news_sentiment (MIT)", "SEntFiN 1.0 (MIT)", "texts written for this project"),
@@ -48,7 +50,8 @@ def starter_name(task: str, group: str) -> str:
 def train_starter(
     task: str, group: str, output: Path, settings: Settings, progress: Progress, say: Callable[[str], None]
 ) -> Any:
-    """Tune one model by the recipe and keep its adapter under starter/. Sentiment needs HEADWATER_DATA."""
+    """Tune one model by the recipe and keep its adapter under starter/. Sentiment needs HEADWATER_DATA, and goes on
+    from there with the project's texts (`sharpen_starter`)."""
     from headwater.tuning.classify import ClassificationData, tune_classifier
     from headwater.tuning.config import ClassifyConfig
     from headwater.tuning.starters import keep_adapter
@@ -58,8 +61,8 @@ def train_starter(
         base=BASES[task, group],
         output=str(output),
         method="lora",
-        lora_rank=16,
-        lora_alpha=32,
+        lora_rank=_RANK,
+        lora_alpha=2 * _RANK,
         epochs=_EPOCHS[task, group],
         learning_rate=1e-3,
         patience=0,
@@ -69,6 +72,38 @@ def train_starter(
     data = ClassificationData(train, valid, gate(task, group))
     run = tune_classifier(config, progress, data=data, settings=settings, say=say, with_bundle_weights=False)
     keep_adapter(run, output, package_folder("starter"), starter_name(task, group), _SOURCES[task])
+    return sharpen_starter(group, output / "sharpened", settings, progress, say) if task == "sentiment" else run
+
+
+def sharpen_starter(
+    group: str, output: Path, settings: Settings, progress: Progress, say: Callable[[str], None]
+) -> Any:
+    """Go on from the kept sentiment adapter with the project's texts, which teach what turns a meaning round and
+    are few among the public ones; some of those are learnt again beside them. Needs HEADWATER_DATA."""
+    from headwater.tuning.classify import ClassificationData, tune_classifier
+    from headwater.tuning.config import ClassifyConfig
+    from headwater.tuning.starters import keep_adapter
+
+    name, folder = starter_name("sentiment", group), package_folder("starter")
+    own, valid = starter_data("sentiment", group, public=False)
+    rng = random.Random(0)
+    mixed = [TextExample(e.text, e.labels) for e in rng.sample(public_sentiment(), _REHEARSED)] + own
+    rng.shuffle(mixed)
+    config = ClassifyConfig(
+        base=BASES["sentiment", group],
+        output=str(output),
+        method="lora",
+        start=str(folder / f"{name}.safetensors"),
+        lora_rank=_RANK,
+        lora_alpha=2 * _RANK,
+        epochs=2,
+        learning_rate=5e-4,
+        patience=0,
+        max_length=64,
+    )
+    data = ClassificationData(mixed, valid, gate("sentiment", group))
+    run = tune_classifier(config, progress, data=data, settings=settings, say=say, with_bundle_weights=False)
+    keep_adapter(run, output, folder, name, _SOURCES["sentiment"])
     return run
 
 

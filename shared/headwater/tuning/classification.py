@@ -7,6 +7,7 @@ that training starts from a classifier instead of noise: fewer epochs with much 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from headwater.evaluation import metric_value
 from headwater.models import BaseModel
 from headwater.tuning.config import ClassifyConfig, TuneConfig
 from headwater.tuning.encoding import SentenceEncoder, load_backbone, load_tokenizer
-from headwater.tuning.methods.lora import add_adapters
+from headwater.tuning.methods.lora import add_adapters, start_from
 from headwater.tuning.training import Task, autocast
 
 _EVALUATION_TOKENS = 4096
@@ -132,7 +133,9 @@ class ClassificationTask:
         self.valid_ids = self.tokens(valid).ids
         self.valid_targets = space.encode(valid)
         self.model = self._build()
-        if config.prototypes:
+        if config.start:
+            self._go_on_from(Path(config.start))
+        elif config.prototypes:
             self._start_at_prototypes()
         self.class_weights = _class_weights(self.targets, space) if config.class_weights else None
 
@@ -150,6 +153,22 @@ class ClassificationTask:
             backbone.embeddings.word_embeddings.requires_grad_(False)
         encoder = SentenceEncoder(backbone, self.base.pooling)
         return TextClassifier(encoder, len(self.space), config.scale, self.space.multi_label)
+
+    def _go_on_from(self, path: Path) -> None:
+        """Adapter and head of an earlier run with the same labels."""
+        from safetensors.torch import load_file
+
+        if not path.is_file():
+            raise HeadwaterError(f"there is no adapter {path}; name the adapter.safetensors of a run folder")
+        tensors = load_file(path)
+        classes = tensors.pop("head.classes")
+        bias = tensors.pop("head.bias")
+        if classes.shape != self.model.classes.shape:
+            raise HeadwaterError(f"{path} knows {len(classes)} labels, and these examples have {len(self.space)}")
+        start_from(self.model.encoder.backbone, tensors)
+        with torch.no_grad():
+            self.model.classes.copy_(classes)
+            self.model.bias.copy_(bias)
 
     def _start_at_prototypes(self) -> None:
         """Class vectors = mean unit vector of (a sample of) their examples."""

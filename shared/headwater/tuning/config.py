@@ -82,6 +82,7 @@ class ClassifyConfig(TuneConfig):
     label_separator: str | None = _option(None, "separator of several labels in one cell; makes the task multi-label")
     class_weights: bool = _option(False, "weigh classes inversely to their frequency")
     label_smoothing: float = _option(0.0, "share of the target spread over all classes")
+    start: str | None = _option(None, "adapter.safetensors of a LoRA run of the same base to go on from", path=True)
     scale: float = _option(20.0, "factor on the cosine between text and class vectors")
     head_rate: float = _option(10.0, "learning rate of the head, as a multiple of the encoder's")
     prototypes: bool = _option(True, "start the class vectors at the mean embedding of their examples")
@@ -100,6 +101,8 @@ class ClassifyConfig(TuneConfig):
         _one_of("metric", self.metric, ("auto", "accuracy", "macro_f1", "micro_f1"))
         if self.label_separator is not None and self.out_of_scope is not None:
             raise HeadwaterError("out_of_scope needs a multi-class task; leave out label_separator or out_of_scope")
+        if self.start and self.method != "lora":
+            raise HeadwaterError(f"start names an adapter, and the method is {self.method}; use method lora")
         if not 0 <= self.label_smoothing < 1:
             raise HeadwaterError(f"label_smoothing must lie in [0, 1), not {self.label_smoothing}")
 

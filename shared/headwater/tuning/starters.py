@@ -31,7 +31,7 @@ def keep_adapter(run: Run, output: Path, folder: Path, name: str, sources: Seque
     shutil.copyfile(output / "adapter.safetensors", folder / f"{name}.safetensors")
     # Where it was made is nobody's business, and no longer there.
     for config in (manifest["config"], report["config"]):
-        config |= {"base": manifest["base"], "output": ""}
+        config |= {"base": manifest["base"], "output": "", "start": None}
     text = json.dumps(manifest, indent=1, ensure_ascii=False, sort_keys=True)
     (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
     text = json.dumps(report, indent=1, ensure_ascii=False)

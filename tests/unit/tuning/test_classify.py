@@ -8,12 +8,13 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from headwater.bundles import open_bundle
 from headwater.cli.main import cli
@@ -184,6 +185,36 @@ def test_a_starter_adapter_is_written_for_lora_runs(
     tensors = load_file(tmp_path / "run" / "adapter.safetensors")
     assert "head.classes" in tensors
     assert any(name.endswith(".A") for name in tensors)
+
+
+def test_a_lora_run_goes_on_from_an_earlier_adapter(
+    tiny_base: BaseModel, labelled: Path, tmp_path: Path, settings: Settings
+) -> None:
+    first = config_for(tiny_base, labelled, tmp_path / "run", method="lora", epochs=1)
+    tune_classifier(first, settings=settings)
+    adapter = tmp_path / "run" / "adapter.safetensors"
+    examples = read_texts(labelled).examples
+    space = LabelSpace.from_examples(examples, False)
+
+    def begin(**changes: Any) -> ClassificationTask:
+        config = replace(first, **{"output": str(tmp_path / "second"), "start": str(adapter), **changes})
+        return ClassificationTask(tiny_base, config, space, examples, examples[:10])
+
+    task, plain = begin(), ClassificationTask(tiny_base, first, space, examples, examples[:10])
+    kept = load_file(adapter)
+    for name, tensor in adapter_weights(task.model.encoder.backbone).items():
+        assert torch.allclose(tensor, kept[name].float(), atol=1e-6), name
+    assert torch.equal(task.model.classes, kept["head.classes"].float())
+    assert np.abs(task.logits(task.valid_ids) - plain.logits(plain.valid_ids)).max() > 1e-3
+    with pytest.raises(HeadwaterError, match=r"rank 8 at .*, and this run 4; use --lora-rank 8"):
+        begin(lora_rank=4)
+    with pytest.raises(HeadwaterError, match="the method is full; use method lora"):
+        begin(method="full")
+    save_file({**kept, "head.classes": kept["head.classes"][:1]}, tmp_path / "few.safetensors")
+    with pytest.raises(HeadwaterError, match="knows 1 labels"):
+        begin(start=str(tmp_path / "few.safetensors"))
+    with pytest.raises(HeadwaterError, match="there is no adapter"):
+        begin(start="nowhere.safetensors")
 
 
 def test_a_run_can_start_from_an_own_bundle(

@@ -48,6 +48,26 @@ def adapter_weights(adapted: Any) -> dict[str, Tensor]:
     return tensors
 
 
+def start_from(adapted: Any, tensors: Mapping[str, Tensor]) -> None:
+    """Set the adapters to what `adapter_weights` gave. Raises HeadwaterError where rank or layers differ."""
+    place = {name: module for name, module in adapted.get_base_model().named_modules() if hasattr(module, "lora_A")}
+    given = {key[:-2] for key in tensors if key.endswith(".A")}
+    if given != place.keys():
+        odd = sorted(given ^ place.keys())
+        raise HeadwaterError(f"the adapter to start from has other layers than this base: {', '.join(odd[:3])}")
+    with torch.no_grad():
+        for name, module in place.items():
+            lower, upper = module.lora_A["default"].weight, module.lora_B["default"].weight
+            a, b = tensors[f"{name}.A"], tensors[f"{name}.B"]
+            if a.shape != lower.shape or b.shape != upper.shape:
+                raise HeadwaterError(
+                    f"the adapter to start from has rank {a.shape[0]} at {name}, and this run {lower.shape[0]}; "
+                    f"use --lora-rank {a.shape[0]}"
+                )
+            lower.copy_(a)
+            upper.copy_(b.float() / module.scaling["default"])
+
+
 def merge_adapters(backbone: Any, tensors: Mapping[str, Tensor]) -> None:
     """Add B @ A to the weight of each named linear layer, in place. Raises HeadwaterError for an unknown layer."""
     modules = dict(backbone.named_modules())
