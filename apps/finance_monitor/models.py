@@ -90,7 +90,10 @@ class Models:
             if mention.relevance >= LEAST_RELEVANCE and mention.spans
         )
         headline = (title if len(title) >= 12 else whole)[:_TITLE]
-        overall = _judge(sentiment, as_read(headline, language), headline)
+        if len(companies) == 1 and companies[0][1].sentence == headline:
+            overall = companies[0][1]  # a headline about one company says as a whole what it says of that one
+        else:
+            overall = _judge(sentiment, as_read(headline, language), headline)
         return Reading(
             overall,
             companies,
