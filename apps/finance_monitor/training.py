@@ -36,7 +36,7 @@ SUFFIX = {"en": "en", "*": "multilingual"}
 TASKS = ("sentiment", "topics")
 _RANK = 16
 _REHEARSED = 2_500
-_EPOCHS = {("sentiment", "en"): 1, ("sentiment", "*"): 3, ("topics", "en"): 4, ("topics", "*"): 4}
+_EPOCHS = {("sentiment", "en"): 1, ("sentiment", "*"): 2, ("topics", "en"): 4, ("topics", "*"): 4}
 _SOURCES = {
     "sentiment": ("twitter_financial_news_sentiment (MIT)", "SEntFiN 1.0 (MIT)", "texts written for this project"),
     "topics": ("texts written for this project",),
