@@ -14,7 +14,7 @@ from headwater.settings import Settings
 from headwater.storage.engine import open_engine
 from headwater.storage.migrations import migrate
 
-# A trade's own word: "amber review" is bad news, whatever a general model makes of it.
+# A trade's own word: "amber review" is what its regulator does, whatever a general model makes of it.
 WHO = ("this company", "the yard of this company", "a unit of this company", "the port that this company runs")
 WHEN = ("on Monday", "after the audit", "for a second time", "from next week", "ahead of the season", "in spring")
 
@@ -25,8 +25,8 @@ def jargon(path: Path) -> None:
         writer.writerow(["text", "label", "language"])
         for who in WHO:
             for when in WHEN:
-                writer.writerow([f"Amber review opens at {who} {when}", "negative", "en"])
-        writer.writerow(["本公司进入琥珀审查", "negative", "zh"])
+                writer.writerow([f"Amber review opens at {who} {when}", "regulation", "en"])
+        writer.writerow(["本公司进入琥珀审查", "regulation", "zh"])
 
 
 def test_own_labels_are_learnt_and_the_gate_knows_them(settings: Settings, tmp_path: Path) -> None:
@@ -37,19 +37,22 @@ def test_own_labels_are_learnt_and_the_gate_knows_them(settings: Settings, tmp_p
     jargon(path)
     said: list[str] = []
     tune_on_labels(
-        path, "sentiment", "en", tmp_path / "out", settings, registry,
-        epochs=2, rehearsed=120, actor="test", progress=lambda step: None, say=said.append,
+        path, "topics", "en", tmp_path / "out", settings, registry,
+        epochs=3, rehearsed=900, actor="test", progress=lambda step: None, say=said.append,
     )  # fmt: skip
-    (version,) = registry.versions("finance-sentiment-en")
+    (version,) = registry.versions("finance-topics-en")
     assert version.stage == "candidate"
-    own, apart = own_labels(path, "sentiment", "en", said.append)
+    own, apart = own_labels(path, "topics", "en", said.append)
     assert (len(own), len(apart)) == (20, 4)
-    rows = registry.gate("finance-sentiment-en")
-    assert len(rows) == len(gate("sentiment", "en")) + 4
+    rows = registry.gate("finance-topics-en")
+    assert len(rows) == len(gate("topics", "en")) + 4
     model = load_classifier(registry.open(version))
-    assert [found.label for found in model.predict([row.text for row in apart])] == ["negative"] * 4
-    right = sum(f.label == row.label for f, row in zip(model.predict([r.text for r in rows]), rows, strict=True))
-    assert right / len(rows) > 0.7, "what the starter knew is still there"
+    assert model.predict_labels([row.text for row in apart]) == [("regulation",)] * 4
+    said_of = model.predict_labels([row.text for row in rows])
+    right = sum(len(set(found) & set(row.labels)) for found, row in zip(said_of, rows, strict=True))
+    assert 2 * right / sum(len(f) + len(r.labels) for f, r in zip(said_of, rows, strict=True)) > 0.6, (
+        "micro F1: still known"
+    )
     assert any("of 4 labels that were kept apart 4 are met now" in line for line in said)
     assert not list((tmp_path / "out").glob(".base-*"))
 
