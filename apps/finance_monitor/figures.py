@@ -29,6 +29,7 @@ _WORDS = dict(
 _NUMERALS = dict(zip("零一二两三四五六七八九十", (0, 1, 2, 2, 3, 4, 5, 6, 7, 8, 9, 10), strict=True))
 _CURRENCY = r"(?:US|C|A|S|HK|NZ)?[$€£¥₹]|(?:EUR|USD|SEK|NOK|DKK|CHF|GBP|JPY|CNY|RMB|INR|Rs\.?)\s?"
 _PERCENT = r"%|％|pct\b|pc\b|per\s?cent\b|percent\b|percentage points?\b|个百分点|bps?\b|basis points?\b"
+_IS_PERCENT = re.compile(_PERCENT, re.IGNORECASE)
 _MONEY = r"(?:US |Canadian |Australian )?dollars?\b|euros?\b|pounds?\b|yen\b|yuan\b|rupees?\b|francs?\b|crowns?\b"
 _QUANTITY = {
     "en": re.compile(
@@ -52,8 +53,8 @@ _DATED_AFTER = re.compile(
 _DATED_BEFORE = re.compile(
     r"(?:\b(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*\.?\s|\bFY\s?|第|最近|连续|过去|前)$"
 )
-# Words that say of the figure after them that it is the former (or expected) one, of the figure before them, and words
-# that say of the figure after them that it is the later one.
+# Words by which the figure after them is the former (or expected) one; `_FORMER_AFTER`: the figure before them; and
+# `_PRESENT`: by which the figure after them is the later one.
 _FORMER = {
     "en": (
         r"\b(?:from(?! [a-z]{4})|vs\.?|versus|against|compar\w+ (?:with|to)|comparative|"
@@ -157,22 +158,17 @@ def quantities(text: str, language: str) -> Iterator[Quantity]:
 def _value(match: re.Match[str]) -> float:
     word = match["number"].lower()
     number = _WORDS.get(word, _NUMERALS.get(word))
-    value = float(number if number is not None else word.replace(",", "").rstrip(".") or 0)
+    value = float(number if number is not None else word.replace(",", ""))
     value *= _SCALES.get((match["scale"] or "").lower(), 1)
     negative = (match["sign"] or "").strip() in ("-", "−", "minus", "负") or match["sign2"]
     return -value if negative else value
-
-
-@cache
-def _percent() -> re.Pattern[str]:
-    return re.compile(rf"(?:{_PERCENT})$", re.IGNORECASE)
 
 
 def _unit(match: re.Match[str]) -> str:
     if match["scale"] == "成":
         return "%"
     if match["unit"]:
-        return "%" if _percent().match(match["unit"].strip()) else "money"
+        return "%" if _IS_PERCENT.fullmatch(match["unit"]) else "money"
     if match["currency"]:
         return f"money {match['currency'].strip()}"
     if (match["scale"] or "").lower() in _MONEY_SCALES:

@@ -54,12 +54,15 @@ def judge_again(engine: sa.Engine, moment: datetime) -> int:
         aside = connection.execute(sa.select(unjudged).order_by(unjudged.c.sequence)).all()
         if not aside:
             return 0
-        # One by one: a statement holds so many values only.
-        for row in aside:
-            connection.execute(journal.delete().where(journal.c.sequence == row.sequence))
-            connection.execute(unjudged.delete().where(unjudged.c.sequence == row.sequence))
         moment = max(moment, last) if last is not None else moment
-        connection.execute(journal.insert(), [{"moment": moment, "capture_id": row.capture_id} for row in aside])
+        # One by one, since a statement holds so many values only. The old place goes last: SQLite would give the number
+        # of a last place that is gone once more, and it is behind the watermark.
+        for row in aside:
+            place = journal.c.sequence == row.sequence
+            connection.execute(journal.update().where(place).values(capture_id=None))
+            connection.execute(journal.insert().values(moment=moment, capture_id=row.capture_id))
+            connection.execute(journal.delete().where(place))
+            connection.execute(unjudged.delete().where(unjudged.c.sequence == row.sequence))
         return len(aside)
 
 

@@ -1,8 +1,8 @@
 """How a text is put to the sentiment model for one of the companies that it names.
 
 The names are replaced: the company in question by one phrase, every other company by another. So the model reads who is
-meant and cannot learn opinions of names (swapping names moves no label); the same holds for countries, persons and
-genders. The order of figures is worked out for it.
+meant and cannot learn opinions of names (swapping names moves no label); the same holds for countries, genders, and
+persons where they can be told (`neutral`). The order of figures is worked out for it (`figures`).
 """
 
 from collections.abc import Iterable, Sequence

@@ -292,6 +292,17 @@ def test_what_was_put_aside_is_judged_again_once_the_fault_is_mended(desk: Desk)
     assert replay(desk.settings, desk.engine, desk.models, desk.gazetteer).entries == 3, "each capture once, one tick"
 
 
+def test_the_last_of_the_journal_is_judged_again_too(desk: Desk) -> None:
+    desk.publish(1, "Orwell Air opens a route")
+    desk.run()
+    desk.publish(2, "Halden poison")
+    desk.pipeline = Pipeline(desk.engine, Breaks(desk.models), desk.gazetteer)  # type: ignore[arg-type]
+    assert [applied.state for applied in desk.run()] == ["unjudged"], "no tick behind it"
+    desk.pipeline = desk.make()
+    assert judge_again(desk.engine, NOON) == 1
+    assert [applied.state for applied in desk.run()] == ["new"]
+
+
 def test_when_nothing_can_be_judged_judging_waits_instead_of_putting_everything_aside(desk: Desk) -> None:
     desk.publish(1, "Orwell Air opens a route")
     for number in range(2, 2 * MOST_ASIDE):
