@@ -3,16 +3,20 @@
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
 
 from headwater.bundles import Manifest
 from headwater.data import LabelSpace, read_texts
 from headwater.models import BaseModel
 from headwater.serving import load_classifier
+from headwater.serving.session import open_session
 from headwater.tuning.classification import ClassificationTask
 from headwater.tuning.config import ClassifyConfig
 from headwater.tuning.export.classifier import LARGEST_LOSS, Judge, export_classifier
+from headwater.tuning.export.graph import INT8_RECIPES, quantise
 
 
 @pytest.mark.parametrize(
@@ -44,3 +48,29 @@ def test_int8_that_loses_the_metric_is_not_served(
     assert {name for name in bundle.manifest.files if name.endswith(".onnx")} == {served, *beside}
     logits = load_classifier(bundle, 1).logits([e.text for e in examples[:30]])
     assert met(logits) >= 1.0 - LARGEST_LOSS
+
+
+def test_blocks_hold_an_outlier_that_one_scale_does_not(tmp_path: Path) -> None:
+    """A down-projection whose first input is a thousand times the others, in each recipe."""
+    random = np.random.default_rng(0)
+    weight = random.standard_normal((2048, 16), dtype=np.float32)
+    inputs = random.standard_normal((5, 2048), dtype=np.float32)
+    inputs[:, 0] = 1000.0
+    weight[0] = 0.0  # what the outlier itself adds is not asked
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["inputs", "weight"], ["outputs"], "layer.0/output/dense/MatMul")],
+        "down-projection",
+        [helper.make_tensor_value_info("inputs", TensorProto.FLOAT, ["batch", 2048])],
+        [helper.make_tensor_value_info("outputs", TensorProto.FLOAT, ["batch", 16])],
+        [numpy_helper.from_array(weight, "weight")],
+    )
+    source, target = tmp_path / "model.onnx", tmp_path / "int8.onnx"
+    onnx.save_model(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), source)
+
+    def error(recipe: str) -> float:
+        quantise(source, target, recipe)
+        outputs = open_session(target).run(None, {"inputs": inputs})[0]
+        return float(np.abs(outputs - inputs @ weight).mean())
+
+    one_scale, projections, blocks = (error(recipe) for recipe in INT8_RECIPES)
+    assert projections == blocks < one_scale / 2

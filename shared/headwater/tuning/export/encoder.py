@@ -15,7 +15,7 @@ from headwater.models import BaseModel
 from headwater.serving.batches import run_in_batches
 from headwater.serving.session import open_session
 from headwater.tuning.encoding import SentenceEncoder, load_backbone, load_tokenizer, save_backbone
-from headwater.tuning.export.graph import cpu_flags, export_graph, quantise, separate_table
+from headwater.tuning.export.graph import INT8_RECIPES, cpu_flags, export_graph, quantise, separate_table
 from headwater.tuning.runs import write_json
 
 # int8 may turn a vector by about 8 degrees; beyond it the float model is served. Measured on STS-like texts: minilm
@@ -23,8 +23,6 @@ from headwater.tuning.runs import write_json
 LEAST_COSINE = 0.98
 # The largest deviation of the float graph from torch: rounding, nothing else.
 _LARGEST_DIFFERENCE = 1e-3
-# MPNet's down-projection has outliers that int8 cannot hold (cosine .73 quantised, .99 kept float).
-KEEP_FLOAT = {"mpnet": ("output/dense/MatMul",)}
 
 PARITY_TEXTS = (
     "refund",
@@ -52,22 +50,23 @@ def export_encoder(
 
     `fields` go into the manifest; `with_weights` adds torch/ so that a run can start from the bundle, `with_float` the
     float graph also beside an accepted int8 one; `report` becomes report.json, for the pages that show the model.
-    int8 is kept when the cosine to float32 stays above LEAST_COSINE.
+    The first int8 recipe whose cosine to float32 stays above LEAST_COSINE is served.
     Raises HeadwaterError when the float graph differs from torch.
     """
     model = encoder or SentenceEncoder(load_backbone(base), base.pooling)
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         export_graph(model, model.backbone, "embedding", folder / "model.onnx")
-        quantise(
-            folder / "model.onnx", folder / "model.int8.onnx", KEEP_FLOAT.get(model.backbone.config.model_type, ())
-        )
         reference = _reference(model, base, texts)
-        plain, small = (_embed(folder / name, base, texts, model.width) for name in ("model.onnx", "model.int8.onnx"))
+        plain = _embed(folder / "model.onnx", base, texts, model.width)
         parity = {"max_difference": float(np.abs(plain - reference).max()), "texts": len(texts)}
-        cosine = (small * reference).sum(1)
-        accepted = bool(cosine.min() >= LEAST_COSINE)
         check_parity(parity["max_difference"], base, _largest(model))
+        for recipe in INT8_RECIPES:
+            quantise(folder / "model.onnx", folder / "model.int8.onnx", recipe)
+            cosine = (_embed(folder / "model.int8.onnx", base, texts, model.width) * reference).sum(1)
+            accepted = bool(cosine.min() >= LEAST_COSINE)
+            if accepted:
+                break
         files = {"model.onnx": folder / "model.onnx", "tokenizer.json": base.path / "tokenizer.json"}
         if accepted:
             files["model.int8.onnx"] = folder / "model.int8.onnx"
@@ -92,7 +91,12 @@ def export_encoder(
             dimension=model.width,
             licence=base.licence,
             parity=parity,
-            quantisation={"accepted": accepted, "cosine_min": float(cosine.min()), "cosine_mean": float(cosine.mean())},
+            quantisation={
+                "accepted": accepted,
+                "recipe": recipe,
+                "cosine_min": float(cosine.min()),
+                "cosine_mean": float(cosine.mean()),
+            },
             cpu_flags=cpu_flags(),
             **(fields or {}),
         )
