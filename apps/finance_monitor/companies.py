@@ -164,27 +164,39 @@ class Gazetteer:
 
     def find(self, text: str, day: date) -> list[_Found]:
         """Every certain mention in reading order."""
-        folded = fold(text)
+        places = self._places(text, day)
+        # What the text itself writes small is a word in it, and needs a company's surroundings where it has a capital.
+        words = {p.text for p, place in places if _small(text, place) and p.text != p.text.lower()}
+        is_small = not any(character.isupper() for character in text)
         found: list[_Found] = []
         unsure: list[_Found] = []
-        for index, start, end in self._automaton.find_matches_as_indexes(folded):
-            if self._keys[index] == "\0" or not _bounded(text, start, end):
+        for pattern, place in places:
+            if pattern.kind == "ticker":
+                if _marked_as_ticker(text, place, pattern):
+                    found.append(place)
+            elif pattern.text in words and _small(text, place) and not is_small:
                 continue
-            valid = [p for p in self._patterns[self._keys[index]] if p.company.valid_on(day)]
-            if len({p.company.id for p in valid}) != 1:
-                continue  # unknown on that day, or a name that two companies share
-            pattern = valid[0]
-            place = _Found(pattern.company, start, end)
-            if pattern.kind == "ticker" and not _marked_as_ticker(text, start, end, pattern.text):
-                continue
-            if pattern.kind == "name" and _common(pattern.text) and not _reads_as_company(text, start, end):
+            elif (_common(pattern.text) or (pattern.text in words and not is_small)) and not _reads_as_company(
+                text, place
+            ):
                 unsure.append(place)
-                continue
-            found.append(place)
+            else:
+                found.append(place)
         certain = {place.company.id for place in found}
         # Once a text names Orchard plc, its further Orchards, with a capital, are the company as well.
         found += [p for p in unsure if p.company.id in certain and text[p.start].isupper()]
         return sorted(found, key=lambda place: place.start)
+
+    def _places(self, text: str, day: date) -> list[tuple[_Pattern, _Found]]:
+        """Where a name or ticker stands that one company alone had on that day."""
+        places = []
+        for index, start, end in self._automaton.find_matches_as_indexes(fold(text)):
+            if self._keys[index] == "\0" or not _bounded(text, start, end):
+                continue
+            valid = [p for p in self._patterns[self._keys[index]] if p.company.valid_on(day)]
+            if len({p.company.id for p in valid}) == 1:
+                places.append((valid[0], _Found(valid[0].company, start, end)))
+        return places
 
     def mentions(self, title: str, text: str, published: datetime) -> list[Mention]:
         """The companies of an article with relevance 0-100 by role and position, most relevant first.
@@ -259,16 +271,30 @@ def _bounded(text: str, start: int, end: int) -> bool:
     return not (before or after)
 
 
-def _marked_as_ticker(text: str, start: int, end: int, ticker: str) -> bool:
-    """$ABC, (ABC), NYSE: ABC, ABC.L and six figures in brackets; never the bare letters, which may be a word."""
+def _marked_as_ticker(text: str, place: _Found, pattern: _Pattern) -> bool:
+    """$ABC, NYSE: ABC, ABC.L, six figures in brackets, and (ABC) behind the company's name: other agencies and parties
+    have letters in brackets too. Never the bare letters, which may be a word."""
+    start, end = place.start, place.end
     if text[start:end].upper() != text[start:end]:
         return False
-    if "." in ticker:
+    if "." in pattern.text:
         return True
     before, after = text[max(0, start - 12) : start], text[end : end + 1]
     if before.endswith("$") or _EXCHANGE_BEFORE.search(before):
         return True
-    return before[-1:] in "([（［" and before != "" and after in tuple(")]）］,，;. :")
+    in_brackets = before[-1:] in "([（［" and before != "" and after in tuple(")]）］,，;. :")
+    return in_brackets and (pattern.text.isdigit() or _named_before(text, place))
+
+
+def _named_before(text: str, place: _Found) -> bool:
+    """Whether the first word of one of the company's names stands in the 80 characters before."""
+    before = fold(text[max(0, place.start - 80) : place.start])
+    names = (fold(name) for name in (place.company.name, *place.company.aliases))
+    return any((name.split()[0] if name.isascii() else name[:2]) in before for name in names if name.strip())
+
+
+def _small(text: str, place: _Found) -> bool:
+    return text[place.start : place.end].islower()
 
 
 @functools.cache
@@ -282,9 +308,10 @@ def _common(name: str) -> bool:
     return name.isascii() and " " not in name and name.lower() in _common_words()
 
 
-def _reads_as_company(text: str, start: int, end: int) -> bool:
+def _reads_as_company(text: str, place: _Found) -> bool:
     """A capital and a company's surroundings: what it does, owns or is."""
-    return text[start].isupper() and bool(_CORPORATE_NEXT.match(text[end : end + 24].lstrip(" ")))
+    following = text[place.end : place.end + 24].lstrip(" ")
+    return text[place.start].isupper() and bool(_CORPORATE_NEXT.match(following))
 
 
 def _sentence_of(whole: str, position: int) -> tuple[int, int]:

@@ -41,12 +41,12 @@ def test_legal_forms_may_be_left_out_and_words_are_not_cut(gazetteer: Gazetteer)
     assert found(gazetteer, "Haldenberg opens a theatre") == {}
 
 
-@pytest.mark.parametrize("text", ["$ALL up 3%", "Allstate? No: (NYSE: ALL) rises", "Results (ALL) due"])
+@pytest.mark.parametrize("text", ["$ALL up 3%", "Allstate? No: (NYSE: ALL) rises", "Results of Allworth (ALL) due"])
 def test_a_short_ticker_counts_where_it_is_marked_as_one(gazetteer: Gazetteer, text: str) -> None:
     assert set(found(gazetteer, text)) == {"all"}
 
 
-@pytest.mark.parametrize("text", ["WE ARE ALL GUILTY", "All shares fell", "Nothing at all"])
+@pytest.mark.parametrize("text", ["WE ARE ALL GUILTY", "All shares fell", "Nothing at all", "The League (ALL) met"])
 def test_a_short_ticker_that_is_a_word_does_not_count(gazetteer: Gazetteer, text: str) -> None:
     assert found(gazetteer, text) == {}
 
@@ -57,6 +57,18 @@ def test_a_name_that_is_a_common_word_needs_a_companys_surroundings(gazetteer: G
     # Once it is certain, every other mention with a capital counts.
     (mention,) = gazetteer.mentions("Orchard reports record sales", "Fans of Orchard queue.", DAY)
     assert len(mention.spans) == 2
+
+
+def test_a_name_that_the_text_writes_small_is_a_word_in_it() -> None:
+    """Lists of exchanges hold Billion Group Holdings and Here Group, which leave Billion and Here."""
+    listed = [Company("veridor", "Veridor Group"), Company("lowe", "lowe", "LWE"), Company("farsel", "Farsel Holdings")]
+    gazetteer = Gazetteer(listed)
+    assert found(gazetteer, "Harbour pays 2 veridor to settle", "It was a Veridor too many.") == {}
+    (mention,) = gazetteer.mentions("Costs of 2 veridor", "Veridor Group says so. For Veridor it is dear.", DAY)
+    assert mention.company_id == "veridor" and len(mention.spans) == 2
+    # A company may write itself small, and a post may write everything so.
+    assert set(found(gazetteer, "Shoes by lowe sell out")) == {"lowe"}
+    assert set(found(gazetteer, "farsel up 5% after earnings")) == {"farsel"}
 
 
 def test_a_company_is_known_by_the_name_that_it_had_then(gazetteer: Gazetteer) -> None:
