@@ -33,6 +33,9 @@ _DATES = (
 )  # fmt: skip
 _STATED_BODY = 0.08
 _BODY_CHARACTERS = (2_000, 6_500)
+# Of the paragraphs that fill a body; a page then names two companies of the list. The 181 pages name .5 of the 10,000
+# that the SEC lists.
+_OTHER_COMPANIES = 0.1
 _WORDS = (
     "grid", "panel", "card", "wrap", "inner", "outer", "lead", "rail", "deck", "strip", "block", "stack", "flex",
     "tile", "slot", "shelf", "media", "label", "trend", "pulse", "meta", "stamp", "ticker", "quote", "chart", "brand",
@@ -80,8 +83,11 @@ def page(piece: Piece, others: Sequence[Article], rng: random.Random) -> str:
     with_meta, with_linked, with_time = rng.choices([d for d, _ in _DATES], [w for _, w in _DATES])[0]
     paragraphs = list(article.paragraphs)
     wanted = rng.randint(*_BODY_CHARACTERS) // (1 if language == "en" else 3)
+    # A story goes on about its own companies, and now and then about another.
+    alike = [other for other in others if set(other.polarity) <= set(article.polarity)]
     while sum(map(len, paragraphs)) < wanted:
-        paragraphs += [" ".join(rng.choice(others).paragraphs[:3])]
+        among = others if not alike or rng.random() < _OTHER_COMPANIES else alike
+        paragraphs += [" ".join(rng.choice(among).paragraphs[:3])]
     iso = article.published.isoformat(timespec="seconds")
     day = f"{article.published:%d %B %Y, %H:%M}" if language == "en" else f"{article.published:%Y年%m月%d日 %H:%M}"
     shown = f'<time datetime="{iso}">{day}</time>' if with_time else f"<span{_attributes(rng, 1)}>{day}</span>"

@@ -1,8 +1,11 @@
 """torch, ONNX float32 and ONNX int8 give the same vectors on every shape that serving sends."""
 
+import shutil
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from headwater.bundles import open_bundle
+from headwater.errors import HeadwaterError
 from headwater.serving import MicroBatcher, load_encoder
 from headwater.tuning.export.encoder import LEAST_COSINE
 
@@ -110,6 +115,25 @@ def test_exported_bundle_states_its_parity_and_is_small(exported: Callable[[str]
     assert sum(path.stat().st_size for path in served) < weights * 0.65
     # The word table is mapped from its own file; what is left is read into memory.
     assert bundle.file("model.int8.onnx").stat().st_size < 25e6
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts the mappings of the process in /proc")
+def test_bundles_with_equal_word_tables_map_one(exported: Callable[[str], Exported], tmp_path: Path) -> None:
+    bundle = exported("minilm").bundle
+    copied = open_bundle(Path(shutil.copytree(bundle.path, tmp_path / "copy")))
+    one, other = load_encoder(bundle, 1), load_encoder(copied, 1)
+    assert (one.encode(TEXTS) == other.encode(TEXTS)).all()
+    mapped = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if ".onnx.data" in line}
+    assert len({path for path in mapped if path.startswith((str(bundle.path), str(copied.path)))}) == 1
+
+
+def test_a_word_table_of_another_size_is_named(exported: Callable[[str], Exported], tmp_path: Path) -> None:
+    bundle = exported("minilm").bundle
+    copied = open_bundle(Path(shutil.copytree(bundle.path, tmp_path / "copy")))
+    table = {**copied.manifest.word_table, "shape": [7, 384]}
+    broken = replace(copied, manifest=replace(copied.manifest, word_table=table))
+    with pytest.raises(HeadwaterError, match=r"model\.int8\.onnx\.data does not hold float32 \[7, 384\]"):
+        load_encoder(broken, 1)
 
 
 def test_calls_joined_across_threads_give_what_single_calls_give(exported: Callable[[str], Exported]) -> None:

@@ -20,7 +20,8 @@ class Manifest:
     `thresholds` may hold "out_of_scope": the least in-scope probability that is accepted; of a multi-label classifier
     they are by label the probability from which it is said. `rejection_logit` is the level that the out-of-scope logit
     is raised to before the temperature (headwater.evaluation.with_rejection). `model` is the file that the serving
-    runtime runs. `metrics` holds {name: {"value", "low", "high"}}.
+    runtime runs, and `word_table` its initializer that lies in a file of its own: {"initializer", "dtype", "shape",
+    "file"}. `metrics` holds {name: {"value", "low", "high"}}.
     """
 
     kind: str
@@ -44,6 +45,7 @@ class Manifest:
     metrics: dict[str, Any] = field(default_factory=dict)
     parity: dict[str, Any] = field(default_factory=dict)
     quantisation: dict[str, Any] = field(default_factory=dict)
+    word_table: dict[str, Any] = field(default_factory=dict)
     licence: str = "unknown"
     sources: tuple[str, ...] = ()
     cpu_flags: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ from headwater.bundles import Bundle
 from headwater.errors import HeadwaterError
 from headwater.evaluation import sigmoid, softmax, with_rejection
 from headwater.serving.batches import TruncationCount, run_in_batches
-from headwater.serving.session import open_session, open_tokenizer
+from headwater.serving.session import open_model, open_tokenizer
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Classifier:
         self.thresholds = bundle.manifest.thresholds
         self._truncations = TruncationCount()
         self._tokenizer = open_tokenizer(bundle)
-        self._session = open_session(bundle.file(bundle.manifest.model), threads)
+        self._session = open_model(bundle, threads)
         self._prefix = bundle.manifest.prefixes.get("query", "")
 
     def logits(self, texts: Sequence[str]) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from headwater.bundles import Bundle
 from headwater.errors import HeadwaterError
 from headwater.serving.batches import TruncationCount, run_in_batches
-from headwater.serving.session import open_session, open_tokenizer
+from headwater.serving.session import open_model, open_tokenizer
 
 
 class Encoder:
@@ -22,7 +22,7 @@ class Encoder:
         self.dimension = bundle.manifest.dimension
         self._truncations = TruncationCount()
         self._tokenizer = open_tokenizer(bundle)
-        self._session = open_session(bundle.file(bundle.manifest.model), threads)
+        self._session = open_model(bundle, threads)
 
     def encode(self, texts: Sequence[str], kind: str = "plain") -> NDArray[np.float32]:
         """Unit rows float32 [n, dimension]. `kind`: "query" or "passage" puts that prefix before each text."""

@@ -1,10 +1,14 @@
 """ONNX Runtime sessions and tokenizers, as serving needs them: bounded memory, shared tokenizers, no torch."""
 
+import ctypes
+import math
 import os
+import sys
 import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tokenizers import Tokenizer
 
 from headwater.bundles import Bundle
@@ -14,8 +18,15 @@ from headwater.serving.unigram import UnigramTokenizer, read_unigram
 _SPIN_MICROSECONDS = "10"
 
 
-def open_session(path: Path, threads: int = 0) -> Any:
-    """An onnxruntime.InferenceSession; `threads` 0: one per core. Raises HeadwaterError naming an unreadable file."""
+def open_model(bundle: Bundle, threads: int = 0) -> Any:
+    """The session of a bundle's served graph. Bundles with equal word tables share one mapping of it, so that a word is
+    resident once a process, not once a model."""
+    return open_session(bundle.file(bundle.manifest.model), threads, _word_table(bundle))
+
+
+def open_session(path: Path, threads: int = 0, table: tuple[str, Any] | None = None) -> Any:
+    """An onnxruntime.InferenceSession; `threads` 0: one per core. `table`: an initializer's name and its OrtValue, in
+    place of the file that the graph names. Raises HeadwaterError naming an unreadable file."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -29,10 +40,40 @@ def open_session(path: Path, threads: int = 0) -> Any:
     options.add_session_config_entry("session.intra_op.allow_spinning", "1")
     options.add_session_config_entry("session.intra_op.spin_duration_us", _SPIN_MICROSECONDS)
     options.log_severity_level = 3
+    if table is not None:
+        options.add_initializer(*table)
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise HeadwaterError(f"{path} cannot be loaded as an ONNX model: {error}") from error
+    finally:
+        _give_back_memory()
+
+
+def _word_table(bundle: Bundle) -> tuple[str, Any] | None:
+    import onnxruntime
+
+    stated = bundle.manifest.word_table
+    if not stated:
+        return None
+    path, shape, dtype = bundle.file(stated["file"]), tuple(stated["shape"]), np.dtype(stated["dtype"])
+    if path.stat().st_size != dtype.itemsize * math.prod(shape):
+        raise HeadwaterError(
+            f"{path} does not hold {dtype} {list(shape)}, as the manifest says; export the bundle again"
+        )
+    key = (bundle.manifest.files[stated["file"]], shape, dtype.name)
+    with _LOADING:
+        if key not in _TABLES:
+            rows = np.memmap(path, dtype, "r", shape=shape)
+            _TABLES[key] = rows, onnxruntime.OrtValue.ortvalue_from_numpy(rows)
+        return stated["initializer"], _TABLES[key][1]
+
+
+def _give_back_memory() -> None:
+    """What reading a graph left free goes back to the system; glibc would keep it (34 MB after six models)."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
 
 
 def open_tokenizer(bundle: Bundle) -> Tokenizer | UnigramTokenizer:
@@ -61,4 +102,6 @@ def _library_tokenizer(path: Path, max_length: int) -> Tokenizer:
 
 
 _TOKENIZERS: dict[tuple[str, int], Tokenizer | UnigramTokenizer] = {}
+# By digest, shape and type; the array is kept beside the value, which only points into it.
+_TABLES: dict[tuple[str, tuple[int, ...], str], tuple[Any, Any]] = {}
 _LOADING = threading.Lock()

@@ -18,7 +18,7 @@ from headwater.settings import Settings
 from headwater.tuning.runs import Run
 
 # What belongs to one export and not to the model as it was tuned.
-_OF_THE_EXPORT = ("files", "quantisation", "parity", "cpu_flags", "model")
+_OF_THE_EXPORT = ("files", "quantisation", "parity", "word_table", "cpu_flags", "model")
 
 
 def keep_adapter(run: Run, output: Path, folder: Path, name: str, sources: Sequence[str]) -> None:

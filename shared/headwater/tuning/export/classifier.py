@@ -93,13 +93,14 @@ def export_classifier(
             files["model.int8.onnx"] = small_path
         if with_float or not accepted:
             files["model.onnx"] = plain_path
-        files |= separate_table(folder / manifest.model)
+        graph, word_table = separate_table(folder / manifest.model)
+        files |= graph
         if with_weights:
             save_backbone(backbone, base, folder / "torch")
             files |= {f"torch/{path.name}": path for path in (folder / "torch").iterdir()}
         if report is not None:
             files["report.json"] = write_json(folder / "report.json", report)
-        return write_bundle(output, manifest, files)
+        return write_bundle(output, replace(manifest, word_table=word_table), files)
 
 
 def _torch_logits(model: nn.Module, tokenizer: Any, texts: Sequence[str], width: int) -> NDArray[np.float32]:

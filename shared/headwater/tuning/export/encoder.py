@@ -73,7 +73,8 @@ def export_encoder(
             if not with_float:
                 files.pop("model.onnx")
         served = "model.int8.onnx" if accepted else "model.onnx"
-        files |= separate_table(folder / served)
+        graph, word_table = separate_table(folder / served)
+        files |= graph
         if with_weights:
             save_backbone(model.backbone, base, folder / "torch")
             files |= {f"torch/{path.name}": path for path in (folder / "torch").iterdir()}
@@ -97,6 +98,7 @@ def export_encoder(
                 "cosine_min": float(cosine.min()),
                 "cosine_mean": float(cosine.mean()),
             },
+            word_table=word_table,
             cpu_flags=cpu_flags(),
             **(fields or {}),
         )

@@ -171,22 +171,24 @@ def _quiet_root_logger() -> Iterator[None]:
         root.handlers[:] = handlers
 
 
-def separate_table(path: Path) -> dict[str, Path]:
-    """Move the word table of the graph at `path` into a file beside it; returns the graph's files by name.
+def separate_table(path: Path) -> tuple[dict[str, Path], dict[str, Any]]:
+    """Move the word table of the graph at `path` (and what else is as large) into a file beside it.
 
-    ONNX Runtime maps such a file into memory: of a table only the rows of words in use become resident.
+    Returns the graph's files by name, and what the manifest says of the table, {} where it is not alone there. The
+    runtime maps the file: only rows of words in use become resident, and models with equal tables share them.
     """
     import onnx
 
     data = path.with_name(f"{path.name}.data")
-    onnx.save_model(
-        onnx.load(str(path)),
-        str(path),
-        save_as_external_data=True,
-        location=data.name,
-        size_threshold=_TABLE_BYTES,
-    )
-    return {file.name: file for file in (path, data) if file.exists()}
+    graph = onnx.load(str(path))
+    word_table = {}
+    tables = [one for one in graph.graph.initializer if len(one.raw_data) >= _TABLE_BYTES]
+    if len(tables) == 1:
+        (table,) = tables
+        kind = onnx.helper.tensor_dtype_to_np_dtype(table.data_type).name
+        word_table = {"initializer": table.name, "dtype": kind, "shape": list(table.dims), "file": data.name}
+    onnx.save_model(graph, str(path), save_as_external_data=True, location=data.name, size_threshold=_TABLE_BYTES)
+    return {file.name: file for file in (path, data) if file.exists()}, word_table
 
 
 def cpu_flags() -> tuple[str, ...]:
