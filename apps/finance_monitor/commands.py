@@ -104,7 +104,7 @@ def work(until_idle: bool) -> None:
 
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     context = _context()
-    models = Models(context.registry, context.settings.threads)
+    models = Models(context.registry, threads=1)  # for each of the worker's readers
     models.load()
     worker = Worker(context.settings, context.engine("finance"), models)
     signal.signal(signal.SIGTERM, lambda number, frame: worker.stopping.set())

@@ -5,19 +5,22 @@ Nothing here reads a clock: the same journal, models and gazetteer give the same
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import numpy as np
 import sqlalchemy as sa
+from numpy.typing import NDArray
 
 from finance_monitor import surges, trends
 from finance_monitor.articles import Identified, add_keys, identify
 from finance_monitor.companies import Gazetteer
 from finance_monitor.detection import Detector
 from finance_monitor.domain import Article, Mention, Scored, Sentiment, StoryPlace
-from finance_monitor.models import Models
+from finance_monitor.models import Models, Reading
 from finance_monitor.stories import StoryIndex
 from finance_monitor.tables import (
     article_topics,
@@ -51,8 +54,20 @@ class Applied:
     changes: tuple[tuple[str, str], ...] = ()
 
 
+@dataclass(frozen=True)
+class _Read:
+    """What gazetteer and models say of an article: a function of its title, text, language and date."""
+
+    mentions: list[Mention]
+    reading: Reading
+    vector: NDArray[np.float32]
+
+
 class Pipeline:
-    """One writer at a time. `alert_age`: how old an incident may be when it becomes known, and still be told."""
+    """One writer at a time. `alert_age`: how old an incident may be when it becomes known, and still be told.
+
+    `readers`: threads that read the articles of the next entries while one is applied (`read_ahead`).
+    """
 
     def __init__(
         self,
@@ -62,6 +77,7 @@ class Pipeline:
         *,
         alert_age: timedelta = timedelta(days=3),
         settings: surges.Settings | None = None,
+        readers: int = 0,
     ) -> None:
         self._engine = engine
         self._models = models
@@ -69,12 +85,39 @@ class Pipeline:
         self._detector = Detector(models, gazetteer, alert_age, settings or surges.Settings())
         self._clock = _START
         self._index = StoryIndex(STORY_DAYS)
+        self._readers = ThreadPoolExecutor(readers, thread_name_prefix="read") if readers > 1 else None
+        self._most_ahead = 2 * readers
+        self._ahead: dict[int, Future[tuple[Article, _Read] | None]] = {}  # by capture
         self._recover()
 
     @property
     def clock(self) -> datetime:
         """The latest moment that was taken into account: an article's date while catching up, else the present."""
         return self._clock
+
+    def read_ahead(self, entries: Sequence[Mapping[str, Any]]) -> None:
+        """Have the models read what comes next, in other threads; `apply` then finds it done. Changes no result."""
+        if self._readers is None:
+            return
+        for entry in entries[: self._most_ahead]:
+            capture = entry["capture_id"]
+            if capture is not None and capture not in self._ahead:
+                self._ahead[capture] = self._readers.submit(self._read_capture, entry)
+
+    def _read_capture(self, entry: Mapping[str, Any]) -> tuple[Article, _Read] | None:
+        with self._engine.connect() as connection:
+            row = connection.execute(_CAPTURE, {"of_capture": entry["capture_id"]}).first()
+            if row is None:
+                return None
+            found = identify(connection, row._mapping, row.page, entry["moment"])
+        return None if found is None or found.state == "known" else (found.article, self._read(found.article))
+
+    def _was_read(self, article: Article, capture_id: int) -> _Read | None:
+        """What was read ahead of this capture, where it was of these words."""
+        future = self._ahead.pop(capture_id, None)
+        # What failed is read again, and fails where failures are dealt with.
+        ahead = None if future is None or future.exception() is not None else future.result()
+        return None if ahead is None or _words(ahead[0]) != _words(article) else ahead[1]
 
     def apply(self, entry: Mapping[str, Any]) -> Applied:
         """Apply one row of the journal: {sequence, moment, capture_id}. Applying it again changes nothing."""
@@ -168,7 +211,8 @@ class Pipeline:
         found = identify(connection, capture, capture["page"], entry["moment"])
         if found is None or found.state == "known":
             return found, None
-        return found, self._score(connection, found.article)
+        read = self._was_read(found.article, capture["id"]) or self._read(found.article)
+        return found, self._score(connection, found.article, read)
 
     def _keep(
         self, connection: sa.Connection, entry: Mapping[str, Any], found: Identified | None, scored: Scored | None
@@ -191,17 +235,20 @@ class Pipeline:
         ]
         return Applied(entry["sequence"], found.article.id, found.state, tuple(changes))
 
-    def _score(self, connection: sa.Connection, article: Article) -> Scored:
+    def _read(self, article: Article) -> _Read:
         found = self._gazetteer.mentions(article.title, article.text, article.published)
         reading = self._models.read(article.title, article.text, found, article.language)
-        companies = frozenset(mention.company_id for mention in found if mention.relevance >= 25)
-        vector = self._models.vector(article.title, article.text, article.language)
+        return _Read(found, reading, self._models.vector(article.title, article.text, article.language))
+
+    def _score(self, connection: sa.Connection, article: Article, read: _Read) -> Scored:
+        companies = frozenset(mention.company_id for mention in read.mentions if mention.relevance >= 25)
         # Before, so that the index holds what `_recover` would restore, and the article itself whatever its date.
         self._index.forget(self._clock - timedelta(days=2 * STORY_DAYS))
         former = connection.scalar(_PLACED, {"of_article": article.id}) if article.revision > 1 else ""
         place = self._index.place(
-            article.id, article.title, article.text, vector, companies, article.published, article.language, former
+            article.id, article.title, article.text, read.vector, companies, article.published, article.language, former
         )
+        reading = read.reading
         return Scored(article, place, reading.companies, reading.overall, reading.topics, reading.models)
 
     def _store(self, connection: sa.Connection, found: Identified, scored: Scored, capture_id: int) -> None:
@@ -297,6 +344,11 @@ _PENDING = (
     .order_by(journal.c.sequence)
     .limit(sa.bindparam("at_most"))
 )
+
+
+def _words(article: Article) -> tuple[str, str, str, datetime]:
+    """All that `_read` depends on."""
+    return article.title, article.text, article.language, article.published
 
 
 def _scores(sentiment: Sentiment) -> dict[str, Any]:

@@ -69,14 +69,14 @@ def run_ours(home: Path, port: int) -> None:
     context = open_context(settings)
     engine = context.engine("finance")
     registry: Registry = context.registry
-    models = Models(registry, settings.threads)
+    models = Models(registry, threads=1)
     models.load()
     models.read("A title to warm up", "With a text.", (), "en")
     models.read("标题", "正文。", (), "zh")
     detect_language("Ein Text, der weder englisch noch chinesisch ist.")
     import datasketch  # noqa: F401 - libraries are loaded before the chain's clock starts as well
 
-    pipeline = Pipeline(engine, models, open_gazetteer(settings), alert_age=timedelta(days=3))
+    pipeline = Pipeline(engine, models, open_gazetteer(settings), alert_age=timedelta(days=3), readers=THREADS)
     sources = [
         make_source({"url": f"http://{host}:{port}/feed.xml", "delay": 0, "max_pages": 10_000}, host)
         for host in press.HOSTS

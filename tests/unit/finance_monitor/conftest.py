@@ -102,7 +102,8 @@ def desk(database_settings: Settings) -> Iterator[Desk]:
         subscriptions.save(connection, "shop", "all", rule, actor="test", moment=NOON, subscription_id="all")
 
     def make(alert_age: timedelta = timedelta(days=30)) -> Pipeline:
-        return Pipeline(engine, WordModels(), Gazetteer(COMPANIES), alert_age=alert_age)  # type: ignore[arg-type]
+        models: Any = WordModels()
+        return Pipeline(engine, models, Gazetteer(COMPANIES), alert_age=alert_age, readers=2)
 
     yield Desk(database_settings, engine, make(), make)
     engine.dispose()

@@ -1,5 +1,6 @@
 """From captures to incidents and queued alerts: once each, in order, as it was known then."""
 
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -64,6 +65,24 @@ def test_applying_the_journal_again_changes_nothing(desk: Desk) -> None:
     for entry in desk.rows(journal):
         assert desk.pipeline.apply(entry).state == "known"
     assert before == {table.name: desk.rows(table) for table in (articles, windows, incidents, outbox, contributions)}
+
+
+def test_articles_are_read_ahead_and_once_each(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[tuple[str, str]] = []
+    models = type(desk.models)
+    plain = models.read
+
+    def noted(self: Any, title: str, *rest: Any) -> Any:
+        read.append((title, threading.current_thread().name.split("_")[0]))
+        return plain(self, title, *rest)
+
+    monkeypatch.setattr(models, "read", noted)
+    titles = [f"Halden Group opens plant number {number}" for number in range(8)]
+    for number, title in enumerate(titles):
+        desk.publish(number, title)
+    desk.run()
+    assert sorted(read) == [(title, "read") for title in titles]
+    assert [row["title"] for row in desk.rows(articles)] == titles
 
 
 def test_a_reprint_counts_once(desk: Desk) -> None:
