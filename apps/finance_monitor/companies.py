@@ -30,6 +30,11 @@ _CORPORATE_NEXT = re.compile(
     r"faces|profits?|revenue|sales|chief|ceo|cfo|chair|board|shareholders|investors|results|earnings|bonds?|\()",
     re.IGNORECASE,
 )
+# What follows a company in Chinese and never the thing that it is called after (机器人, 太阳能, 老百姓).
+_CORPORATE_NEXT_ZH = re.compile(
+    r"^(?:[（(]\d{5,6}|股份|集团|公司|控股|[:：]|公告|发布公告|披露|发布(?:业绩|年报|半年报|季报)|股价|涨停|跌停|"
+    r"(?:\d{4}年)?(?:净利|营收|业绩)|董事|高管|股东|拟(?:回购|收购|定增|发行)|(?:被|遭)(?:立案|处罚|问询|减持))"
+)
 _BROKER_BEFORE = re.compile(r"(?:analysts?|strategists?|economists?|brokers?|note) (?:at|from|by)\s+$", re.IGNORECASE)
 _BROKER_AFTER = re.compile(
     r"^\s*(?:analysts?|(?:up|down)grades?|starts?|initiates?|reiterates?|raises price target|cuts price target|"
@@ -184,7 +189,7 @@ class Gazetteer:
                 found.append(place)
         certain = {place.company.id for place in found}
         # Once a text names Orchard plc, its further Orchards, with a capital, are the company as well.
-        found += [p for p in unsure if p.company.id in certain and text[p.start].isupper()]
+        found += [p for p in unsure if p.company.id in certain and not text[p.start].islower()]
         return sorted(found, key=lambda place: place.start)
 
     def _places(self, text: str, day: date) -> list[tuple[_Pattern, _Found]]:
@@ -305,12 +310,14 @@ def _common_words() -> frozenset[str]:
 
 def _common(name: str) -> bool:
     """Whether a name is also an everyday word."""
-    return name.isascii() and " " not in name and name.lower() in _common_words()
+    return " " not in name and fold(name) in _common_words()
 
 
 def _reads_as_company(text: str, place: _Found) -> bool:
     """A capital and a company's surroundings: what it does, owns or is."""
     following = text[place.end : place.end + 24].lstrip(" ")
+    if not text[place.start].isascii():
+        return bool(_CORPORATE_NEXT_ZH.match(following))
     return text[place.start].isupper() and bool(_CORPORATE_NEXT.match(following))
 
 

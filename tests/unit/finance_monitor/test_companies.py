@@ -71,6 +71,14 @@ def test_a_name_that_the_text_writes_small_is_a_word_in_it() -> None:
     assert set(found(gazetteer, "farsel up 5% after earnings")) == {"farsel"}
 
 
+def test_a_chinese_name_that_is_a_word_needs_a_companys_surroundings() -> None:
+    gazetteer = Gazetteer([Company("robot", "机器人", "399991", "SZSE"), Company("sun", "太阳能", "399992", "SZSE")])
+    assert found(gazetteer, "机器人走进校园课堂", "学生们围着机器人提问，屋顶装了太阳能板。") == {}
+    assert set(found(gazetteer, "机器人：2026年净利同比增长两成")) == {"robot"}
+    (mention,) = gazetteer.mentions("太阳能（399992）公告称拟回购股份", "受此提振，太阳能盘中走高。", DAY)
+    assert mention.company_id == "sun" and len(mention.spans) == 3
+
+
 def test_a_company_is_known_by_the_name_that_it_had_then(gazetteer: Gazetteer) -> None:
     before, after = datetime(2025, 6, 1, tzinfo=UTC), datetime(2026, 6, 1, tzinfo=UTC)
     assert set(found(gazetteer, "Bexmoor Telecom cuts jobs", moment=before)) == {"bexmoor"}
