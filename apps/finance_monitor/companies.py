@@ -4,45 +4,31 @@ import csv
 import functools
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from finance_monitor.domain import Mention
+from finance_monitor.surroundings import in_prose, is_common, marked_as_ticker, reads_as_company
 from headwater.errors import HeadwaterError
 from headwater.language import detect_language
 from headwater.retrieval.sentences import split_sentences
 
 # Forms of incorporation that a text leaves out when it names a company.
 _LEGAL = re.compile(
-    r"[\s,]+(incorporated|inc|corporation|corp|company|co|limited|ltd|plc|llc|lp|ag|sa|s\.a|se|nv|n\.v|asa|ab|oyj|spa|s\.p\.a|"
-    r"gmbh|kgaa|holdings?|group|/de/|/new/)\.?$",
+    r"(?:[\s,]+(?:&|and))?[\s,]+(incorporated|inc|corporation|corp|company|co|limited|ltd|plc|llc|lp|ag|sa|s\.a|se|nv|n\.v|asa|ab|oyj|spa|s\.p\.a|"
+    r"gmbh|kgaa|holdings?|group|(?:company)?/[a-z]{2,3}/?)\.?$",
     re.IGNORECASE,
 )
 _LEGAL_ZH = re.compile(r"(股份有限公司|有限责任公司|有限公司|集团股份|控股集团)$")
-# What stands after a company's name and after few other words; it tells Orchard plc from an orchard.
-_CORPORATE_NEXT = re.compile(
-    r"^(?:'s|’s)?\s*(?:,\s*)?(?:plc|inc|corp|ltd|group|holdings|shares?|stock|said|says|reports?|reported|posts?|posted|"
-    r"names?|appoints?|raises?|cuts?|lifts?|lowers?|beats?|misses|warns?|recalls?|sues|sued|wins?|agrees?|launches|plans?|"
-    r"faces|profits?|revenue|sales|chief|ceo|cfo|chair|board|shareholders|investors|results|earnings|bonds?|\()",
-    re.IGNORECASE,
-)
-# What follows a company in Chinese and never the thing that it is called after (机器人, 太阳能, 老百姓).
-_CORPORATE_NEXT_ZH = re.compile(
-    r"^(?:[（(]\d{5,6}|股份|集团|公司|控股|[:：]|公告|发布公告|披露|发布(?:业绩|年报|半年报|季报)|股价|涨停|跌停|"
-    r"(?:\d{4}年)?(?:净利|营收|业绩)|董事|高管|股东|拟(?:回购|收购|定增|发行)|(?:被|遭)(?:立案|处罚|问询|减持))"
-)
 _BROKER_BEFORE = re.compile(r"(?:analysts?|strategists?|economists?|brokers?|note) (?:at|from|by)\s+$", re.IGNORECASE)
 _BROKER_AFTER = re.compile(
     r"^\s*(?:analysts?|(?:up|down)grades?|starts?|initiates?|reiterates?|raises price target|cuts price target|"
     r"研报|研究|分析师|上调|下调|维持|首次覆盖)",
     re.IGNORECASE,
-)
-_EXCHANGE_BEFORE = re.compile(
-    r"(?:NYSE|NASDAQ|LSE|AMEX|HKEX|SEHK|SSE|SZSE|TSX|ASX|XETRA|SH|SZ|HK)\s*[:：]\s*$", re.IGNORECASE
 )
 _SUFFIXES = {"SSE": ("SH", "SS"), "SZSE": ("SZ",), "HKEX": ("HK",), "LSE": ("L",)}
 # A sentence that lists so many companies is about none of them.
@@ -170,20 +156,18 @@ class Gazetteer:
     def find(self, text: str, day: date) -> list[_Found]:
         """Every certain mention in reading order."""
         places = self._places(text, day)
-        # What the text itself writes small is a word in it, and needs a company's surroundings where it has a capital.
-        words = {p.text for p, place in places if _small(text, place) and p.text != p.text.lower()}
         is_small = not any(character.isupper() for character in text)
+        words = set() if is_small else _words(text, places)
         found: list[_Found] = []
         unsure: list[_Found] = []
         for pattern, place in places:
+            start, end = place.start, place.end
             if pattern.kind == "ticker":
-                if _marked_as_ticker(text, place, pattern):
+                if marked_as_ticker(text, start, end, pattern.text, _names(place.company)):
                     found.append(place)
-            elif pattern.text in words and _small(text, place) and not is_small:
+            elif pattern.text != pattern.text.lower() and text[start:end].islower() and not is_small:
                 continue
-            elif (_common(pattern.text) or (pattern.text in words and not is_small)) and not _reads_as_company(
-                text, place
-            ):
+            elif (is_common(pattern.text) or pattern.text in words) and not reads_as_company(text, start, end):
                 unsure.append(place)
             else:
                 found.append(place)
@@ -223,6 +207,19 @@ class Gazetteer:
             spans = tuple((place.start, place.end) for place in own)
             result.append(Mention(company_id, company.name, company.ticker, relevance, role, spans))
         return sorted(result, key=lambda mention: (-mention.relevance, mention.company_id))
+
+
+def _words(text: str, places: Sequence[tuple[_Pattern, _Found]]) -> set[str]:
+    """Names that the text itself writes small at least as often as not, addresses apart: they are words in it, and need
+    a company's surroundings where they have a capital."""
+    small: Counter[str] = Counter()
+    capital: Counter[str] = Counter()
+    for pattern, place in places:
+        if not text[place.start : place.end].islower():
+            capital[pattern.text] += 1
+        elif pattern.text != pattern.text.lower() and in_prose(text, place.start, place.end):
+            small[pattern.text] += 1
+    return {name for name, count in small.items() if count >= capital[name]}
 
 
 def fold(text: str) -> str:
@@ -274,51 +271,6 @@ def _bounded(text: str, start: int, end: int) -> bool:
     before = start > 0 and joined(text[start - 1], text[start])
     after = end < len(text) and joined(text[end - 1], text[end])
     return not (before or after)
-
-
-def _marked_as_ticker(text: str, place: _Found, pattern: _Pattern) -> bool:
-    """$ABC, NYSE: ABC, ABC.L, six figures in brackets, and (ABC) behind the company's name: other agencies and parties
-    have letters in brackets too. Never the bare letters, which may be a word."""
-    start, end = place.start, place.end
-    if text[start:end].upper() != text[start:end]:
-        return False
-    if "." in pattern.text:
-        return True
-    before, after = text[max(0, start - 12) : start], text[end : end + 1]
-    if before.endswith("$") or _EXCHANGE_BEFORE.search(before):
-        return True
-    in_brackets = before[-1:] in "([（［" and before != "" and after in tuple(")]）］,，;. :")
-    return in_brackets and (pattern.text.isdigit() or _named_before(text, place))
-
-
-def _named_before(text: str, place: _Found) -> bool:
-    """Whether the first word of one of the company's names stands in the 80 characters before."""
-    before = fold(text[max(0, place.start - 80) : place.start])
-    names = (fold(name) for name in (place.company.name, *place.company.aliases))
-    return any((name.split()[0] if name.isascii() else name[:2]) in before for name in names if name.strip())
-
-
-def _small(text: str, place: _Found) -> bool:
-    return text[place.start : place.end].islower()
-
-
-@functools.cache
-def _common_words() -> frozenset[str]:
-    text = (files("finance_monitor") / "texts" / "common_words.txt").read_text(encoding="utf-8")
-    return frozenset(text.split())
-
-
-def _common(name: str) -> bool:
-    """Whether a name is also an everyday word."""
-    return " " not in name and fold(name) in _common_words()
-
-
-def _reads_as_company(text: str, place: _Found) -> bool:
-    """A capital and a company's surroundings: what it does, owns or is."""
-    following = text[place.end : place.end + 24].lstrip(" ")
-    if not text[place.start].isascii():
-        return bool(_CORPORATE_NEXT_ZH.match(following))
-    return text[place.start].isupper() and bool(_CORPORATE_NEXT.match(following))
 
 
 def _sentence_of(whole: str, position: int) -> tuple[int, int]:

@@ -63,6 +63,10 @@ class _Read:
     vector: NDArray[np.float32]
 
 
+# The ids of the models that read, and what they found: None where there is nothing to read.
+_Ahead = tuple[dict[str, str], Future[tuple[Article, _Read] | None]]
+
+
 class Pipeline:
     """One writer at a time. `alert_age`: how old an incident may be when it becomes known, and still be told.
 
@@ -87,7 +91,7 @@ class Pipeline:
         self._index = StoryIndex(STORY_DAYS)
         self._readers = ThreadPoolExecutor(readers, thread_name_prefix="read") if readers > 1 else None
         self._most_ahead = 2 * readers
-        self._ahead: dict[int, Future[tuple[Article, _Read] | None]] = {}  # by capture
+        self._ahead: dict[int, _Ahead] = {}  # by capture
         self._recover()
 
     @property
@@ -102,7 +106,19 @@ class Pipeline:
         for entry in entries[: self._most_ahead]:
             capture = entry["capture_id"]
             if capture is not None and capture not in self._ahead:
-                self._ahead[capture] = self._readers.submit(self._read_capture, entry)
+                future = self._readers.submit(self._read_capture, entry)
+                self._ahead[capture] = self._models.ids(), future
+
+    def close(self) -> None:
+        """Nothing more is read ahead."""
+        self._forget_ahead()
+        if self._readers is not None:
+            self._readers.shutdown(wait=False, cancel_futures=True)
+
+    def _forget_ahead(self) -> None:
+        for _, future in self._ahead.values():
+            future.cancel()
+        self._ahead.clear()
 
     def _read_capture(self, entry: Mapping[str, Any]) -> tuple[Article, _Read] | None:
         with self._engine.connect() as connection:
@@ -112,15 +128,20 @@ class Pipeline:
             found = identify(connection, row._mapping, row.page, entry["moment"])
         return None if found is None or found.state == "known" else (found.article, self._read(found.article))
 
-    def _was_read(self, article: Article, capture_id: int) -> _Read | None:
-        """What was read ahead of this capture, where it was of these words."""
-        future = self._ahead.pop(capture_id, None)
+    def _was_read(self, article: Article, ahead: _Ahead | None) -> _Read | None:
+        """What was read ahead, where it was of these words and by the present models."""
+        if ahead is None:
+            return None
+        models, future = ahead
         # What failed is read again, and fails where failures are dealt with.
-        ahead = None if future is None or future.exception() is not None else future.result()
-        return None if ahead is None or _words(ahead[0]) != _words(article) else ahead[1]
+        if future.cancelled() or future.exception() is not None or models != self._models.ids():
+            return None
+        found = future.result()
+        return None if found is None or _words(found[0]) != _words(article) else found[1]
 
     def apply(self, entry: Mapping[str, Any]) -> Applied:
         """Apply one row of the journal: {sequence, moment, capture_id}. Applying it again changes nothing."""
+        ahead = self._ahead.pop(entry["capture_id"], None)
         try:
             found, scored = None, None
             # The models take most of the time, and SQLite has one writer: crawls must get their turn meanwhile.
@@ -129,7 +150,7 @@ class Pipeline:
                 if before >= entry["sequence"]:
                     return Applied(entry["sequence"], state="known")
                 if entry["capture_id"] is not None:
-                    found, scored = self._judge(connection, entry)
+                    found, scored = self._judge(connection, entry, ahead)
             with self._engine.begin() as connection:
                 if _progress(connection) != before:
                     raise Conflict("another worker applied the journal meanwhile; this one reads its memory anew")
@@ -186,6 +207,7 @@ class Pipeline:
             connection.execute(_MOVE_ON, values)
 
     def _recover(self) -> None:
+        self._forget_ahead()
         with self._engine.connect() as connection:
             row = connection.execute(sa.select(progress).where(progress.c.name == NAME)).first()
             self._clock = row.moment if row is not None and row.moment else _START
@@ -202,7 +224,9 @@ class Pipeline:
 
     # --- one capture --------------------------------------------------------------------------------------------------
 
-    def _judge(self, connection: sa.Connection, entry: Mapping[str, Any]) -> tuple[Identified | None, Scored | None]:
+    def _judge(
+        self, connection: sa.Connection, entry: Mapping[str, Any], ahead: _Ahead | None
+    ) -> tuple[Identified | None, Scored | None]:
         """What a capture is and what the models say of it; only reads."""
         row = connection.execute(_CAPTURE, {"of_capture": entry["capture_id"]}).first()
         if row is None:
@@ -211,7 +235,7 @@ class Pipeline:
         found = identify(connection, capture, capture["page"], entry["moment"])
         if found is None or found.state == "known":
             return found, None
-        read = self._was_read(found.article, capture["id"]) or self._read(found.article)
+        read = self._was_read(found.article, ahead) or self._read(found.article)
         return found, self._score(connection, found.article, read)
 
     def _keep(

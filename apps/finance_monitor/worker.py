@@ -116,11 +116,17 @@ class Worker:
         lease = leases.acquire(self._house, LEASE, self._holder, _LEASE_SECONDS)
         term = lease.term if lease is not None else 0
         if term != self._term:
-            self._pipeline = None
+            self._close_pipeline()
         self._term = term
         return lease is not None
 
+    def _close_pipeline(self) -> None:
+        if self._pipeline is not None:
+            self._pipeline.close()
+        self._pipeline = None
+
     def _close(self, *, wait: bool) -> None:
+        self._close_pipeline()
         # What is being sent is waited for: broken off, nobody would know whether it had arrived.
         self._sender.shutdown(wait=True)
         leases.release(self._house, LEASE, self._holder)
@@ -160,6 +166,7 @@ class Worker:
         stamp = path.stat().st_mtime if path.is_file() else 0.0
         if self._pipeline is None or stamp != self._gazetteer_stamp:
             self._gazetteer_stamp = stamp
+            self._close_pipeline()
             gazetteer = open_gazetteer(self.settings)
             self._pipeline = Pipeline(
                 self.engine, self._models, gazetteer, alert_age=alert_age(self.settings), readers=readers(self.settings)

@@ -5,8 +5,10 @@ import math
 import os
 import sys
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -21,12 +23,24 @@ _SPIN_MICROSECONDS = "10"
 def open_model(bundle: Bundle, threads: int = 0) -> Any:
     """The session of a bundle's served graph. Bundles with equal word tables share one mapping of it, so that a word is
     resident once a process, not once a model."""
-    return open_session(bundle.file(bundle.manifest.model), threads, _word_table(bundle))
+    table = _word_table(bundle)
+    session = open_session(bundle.file(bundle.manifest.model), threads, table)
+    session.word_table = table  # which is let go with the last session that uses it
+    return session
 
 
-def open_session(path: Path, threads: int = 0, table: tuple[str, Any] | None = None) -> Any:
-    """An onnxruntime.InferenceSession; `threads` 0: one per core. `table`: an initializer's name and its OrtValue, in
-    place of the file that the graph names. Raises HeadwaterError naming an unreadable file."""
+@dataclass(frozen=True)
+class WordTable:
+    """An initializer that lies in a file of its own: [words, width], mapped; `value` only points into `rows`."""
+
+    initializer: str
+    rows: Any
+    value: Any
+
+
+def open_session(path: Path, threads: int = 0, table: WordTable | None = None) -> Any:
+    """An onnxruntime.InferenceSession; `threads` 0: one per core. `table` stands for the
+    file that the graph names. Raises HeadwaterError naming an unreadable file."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -41,7 +55,7 @@ def open_session(path: Path, threads: int = 0, table: tuple[str, Any] | None = N
     options.add_session_config_entry("session.intra_op.spin_duration_us", _SPIN_MICROSECONDS)
     options.log_severity_level = 3
     if table is not None:
-        options.add_initializer(*table)
+        options.add_initializer(table.initializer, table.value)
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:
@@ -50,23 +64,30 @@ def open_session(path: Path, threads: int = 0, table: tuple[str, Any] | None = N
         _give_back_memory()
 
 
-def _word_table(bundle: Bundle) -> tuple[str, Any] | None:
+def _word_table(bundle: Bundle) -> WordTable | None:
     import onnxruntime
 
     stated = bundle.manifest.word_table
     if not stated:
         return None
-    path, shape, dtype = bundle.file(stated["file"]), tuple(stated["shape"]), np.dtype(stated["dtype"])
+    try:
+        name, file, shape = str(stated["initializer"]), str(stated["file"]), tuple(stated["shape"])
+        dtype, digest = np.dtype(stated["dtype"]), bundle.manifest.files[file]
+    except (KeyError, TypeError) as error:
+        raise HeadwaterError(f"{bundle.path}: word_table {stated!r} is not whole; export the bundle again") from error
+    path = bundle.file(file)
     if path.stat().st_size != dtype.itemsize * math.prod(shape):
         raise HeadwaterError(
             f"{path} does not hold {dtype} {list(shape)}, as the manifest says; export the bundle again"
         )
-    key = (bundle.manifest.files[stated["file"]], shape, dtype.name)
     with _LOADING:
-        if key not in _TABLES:
-            rows = np.memmap(path, dtype, "r", shape=shape)
-            _TABLES[key] = rows, onnxruntime.OrtValue.ortvalue_from_numpy(rows)
-        return stated["initializer"], _TABLES[key][1]
+        table = _TABLES.get((digest, name))
+        if table is None:
+            known = next((other for (same, _), other in _TABLES.items() if same == digest), None)
+            rows = known.rows if known else np.memmap(path, dtype, "r", shape=shape)
+            value = known.value if known else onnxruntime.OrtValue.ortvalue_from_numpy(rows)
+            _TABLES[digest, name] = table = WordTable(name, rows, value)
+        return table
 
 
 def _give_back_memory() -> None:
@@ -102,6 +123,6 @@ def _library_tokenizer(path: Path, max_length: int) -> Tokenizer:
 
 
 _TOKENIZERS: dict[tuple[str, int], Tokenizer | UnigramTokenizer] = {}
-# By digest, shape and type; the array is kept beside the value, which only points into it.
-_TABLES: dict[tuple[str, tuple[int, ...], str], tuple[Any, Any]] = {}
+# By the file's digest and the initializer's name.
+_TABLES: WeakValueDictionary[tuple[str, str], WordTable] = WeakValueDictionary()
 _LOADING = threading.Lock()

@@ -101,9 +101,14 @@ def desk(database_settings: Settings) -> Iterator[Desk]:
         rule = Rule(channels=("inbox",))
         subscriptions.save(connection, "shop", "all", rule, actor="test", moment=NOON, subscription_id="all")
 
+    made: list[Pipeline] = []
+
     def make(alert_age: timedelta = timedelta(days=30)) -> Pipeline:
         models: Any = WordModels()
-        return Pipeline(engine, models, Gazetteer(COMPANIES), alert_age=alert_age, readers=2)
+        made.append(Pipeline(engine, models, Gazetteer(COMPANIES), alert_age=alert_age, readers=2))
+        return made[-1]
 
     yield Desk(database_settings, engine, make(), make)
+    for pipeline in made:
+        pipeline.close()
     engine.dispose()

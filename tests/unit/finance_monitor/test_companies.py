@@ -71,10 +71,46 @@ def test_a_name_that_the_text_writes_small_is_a_word_in_it() -> None:
     assert set(found(gazetteer, "farsel up 5% after earnings")) == {"farsel"}
 
 
+@pytest.mark.parametrize(
+    ("title", "text"),
+    [
+        ("Varnel strikes spread", "Varnel workers walked out. Orders on varnel.com were delayed."),
+        ("Varnel crash under investigation", "Varnel did not answer. Contact press@varnel.com"),
+        ("Varnel puts off its plant", "Varnel has put it off: https://www.varnel.com/news/varnel-plant"),
+        ("Varnel to list in Oslo", "Varnel and its owner agreed. Staff took a varnel home."),
+        ("Shares of Varnel slide", "It was the varnel of the week."),
+    ],
+)
+def test_an_address_or_a_single_small_use_does_not_make_a_name_a_word(title: str, text: str) -> None:
+    assert set(found(Gazetteer([Company("varnel", "Varnel Inc")]), title, text)) == {"varnel"}
+
+
+@pytest.mark.parametrize(
+    ("name", "ticker", "text"),
+    [
+        ("MCTAVISHS CORP", "MTV", "Burgers: McTavish's (MTV) sells more"),
+        ("LOWERY & COMPANY/MN", "LWY", "Lowery gains after results"),
+        ("Brandt Chase & Co", "BCH", "Brandt Chase to buy a lender"),
+        ("Formosa Union Chip Manufacturing", "FUC", "Chips from FUCM (FUC) are dear"),
+    ],
+)
+def test_names_as_exchanges_list_them_are_found_as_papers_write_them(name: str, ticker: str, text: str) -> None:
+    assert set(found(Gazetteer([Company("x", name, ticker)]), text)) == {"x"}
+
+
+def test_letters_in_brackets_behind_other_words_are_no_ticker() -> None:
+    gazetteer = Gazetteer([Company("on", "ON Halvor", "ON"), Company("dis", "The Wade Dilney Company", "DIS")])
+    assert (
+        found(gazetteer, "Ministry on national standards (ON) meets the Department of Industry Standards (DIS)") == {}
+    )
+
+
 def test_a_chinese_name_that_is_a_word_needs_a_companys_surroundings() -> None:
     gazetteer = Gazetteer([Company("robot", "机器人", "399991", "SZSE"), Company("sun", "太阳能", "399992", "SZSE")])
     assert found(gazetteer, "机器人走进校园课堂", "学生们围着机器人提问，屋顶装了太阳能板。") == {}
-    assert set(found(gazetteer, "机器人：2026年净利同比增长两成")) == {"robot"}
+    assert found(gazetteer, "机器人公司获融资", "光伏与太阳能：成本十年下降九成") == {}
+    for text in ("机器人：2026年净利同比增长两成", "机器人上半年净利润增长", "《机器人》公告", "机器人(SZ399991)涨5%"):
+        assert set(found(gazetteer, text)) == {"robot"}, text
     (mention,) = gazetteer.mentions("太阳能（399992）公告称拟回购股份", "受此提振，太阳能盘中走高。", DAY)
     assert mention.company_id == "sun" and len(mention.spans) == 3
 

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from finance_monitor import alerting, subscriptions, trends
 from finance_monitor.articles import canonical_url
-from finance_monitor.journaling import judge_again
-from finance_monitor.pipeline import MOST_ASIDE, Pipeline
+from finance_monitor.journaling import judge_again, take_up
+from finance_monitor.pipeline import MOST_ASIDE, Pipeline, pending
 from finance_monitor.replay import alert_lines, replay
 from finance_monitor.subscriptions import Rule
 from finance_monitor.tables import (
@@ -83,6 +83,26 @@ def test_articles_are_read_ahead_and_once_each(desk: Desk, monkeypatch: pytest.M
     desk.run()
     assert sorted(read) == [(title, "read") for title in titles]
     assert [row["title"] for row in desk.rows(articles)] == titles
+
+
+def test_what_was_read_ahead_by_former_models_is_read_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(4):
+        desk.publish(number, f"Halden Group opens plant number {number}")
+    take_up(desk.engine, NOON)
+    entries = pending(desk.engine, 10)
+    desk.pipeline.read_ahead(entries)
+    monkeypatch.setattr(type(desk.models), "ids", lambda self: {"sentiment": "words-2"})
+    for entry in entries:
+        desk.pipeline.advance(entry)
+    assert {row["models"]["sentiment"] for row in desk.rows(revisions)} == {"words-2"}
+
+
+def test_nothing_read_ahead_is_kept_of_what_was_known(desk: Desk) -> None:
+    for number in range(4):
+        desk.publish(number, f"Halden Group opens plant number {number}", "The same words.")
+        desk.publish(f"again {number}", f"Halden Group opens plant number {number}", "The same words.")
+    desk.run()
+    assert len(desk.rows(articles)) == 4 and not desk.pipeline._ahead
 
 
 def test_a_reprint_counts_once(desk: Desk) -> None:

@@ -79,7 +79,7 @@ def export_classifier(
             parity={"max_difference": difference, "texts": len(few)},
             quantisation={
                 "accepted": accepted,
-                "recipe": recipe,
+                "recipe": recipe if accepted else "",
                 "metric_float": metric,
                 "metric_int8": metric_int8,
                 "texts": len(texts),

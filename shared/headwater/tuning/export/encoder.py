@@ -94,7 +94,7 @@ def export_encoder(
             parity=parity,
             quantisation={
                 "accepted": accepted,
-                "recipe": recipe,
+                "recipe": recipe if accepted else "",
                 "cosine_min": float(cosine.min()),
                 "cosine_mean": float(cosine.mean()),
             },
