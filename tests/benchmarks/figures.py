@@ -67,6 +67,12 @@ SHOWN = (
     Figure("surges", "false alerts", "… false alerts in 100 entity-weeks", form="{:.1f}"),
     Figure("misreads", "pairs right, all", "Headlines that wording turns round, pairs right", "en"),
     Figure("misreads", "pairs right, all", "… Chinese", "zh"),
+    Figure("bias", "label moves, all", "Labels that a swapped name, country or gender moves", "en"),
+    Figure("bias", "label moves, all", "… Chinese", "zh"),
+    Figure("sentiment-fpb", "starter, macro F1, 50Agree", "Financial PhraseBank, never seen: macro F1", "en"),
+    Figure("sentiment-zh", "accuracy, tuned on", "Chinese company headlines, tuned on: accuracy", "zh"),
+    Figure("fetch-to-alert", "page served to alert, p95", "Article fetched → alert sent, 95 % within", form="{:.1f} s"),
+    Figure("fetch-to-alert", "the same after", "Memory of the monitor's scheduler and worker", form="{:.0f} MB"),
 )
 
 
