@@ -37,11 +37,13 @@ MOST_GROWTH = 0.05
 _WARM = 0.2
 _TENTH = 0.1
 _SECONDS = 6 * 3600.0
+_SITEMAPS, _PART = "http://www.sitemaps.org/schemas/sitemap/0.9", 2_500
 
 
 @contextmanager
 def site(pages: int, seed: int) -> Iterator[str]:
-    """A feed of `pages` entries; each page is one of 200, with a sentence of its own."""
+    """Sitemaps of `pages` pages (of one document the monitor takes 5,000 at most); each page is one of 200, with a
+    sentence of its own."""
     made = press.pieces(200, seed, datetime.now(UTC))
     by_language = {name: [p.article for p in made if press.language_of(p.article) == name] for name in ("en", "zh")}
     rng = random.Random(seed)
@@ -51,14 +53,15 @@ def site(pages: int, seed: int) -> Iterator[str]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            kind, text = "text/html", ""
-            if self.path == "/feed.xml":
-                origin = f"http://{self.headers['Host']}"
-                items = "".join(
-                    f"<item><title>Story {number}</title><link>{origin}/{number}</link></item>"
-                    for number in range(pages)
-                )
-                kind, text = "application/rss+xml", f"<rss version='2.0'><channel>{items}</channel></rss>"
+            kind, text, origin = "text/html", "", f"http://{self.headers['Host']}"
+            if self.path == "/sitemap.xml":
+                parts = "".join(f"<sitemap><loc>{origin}/part-{n}.xml</loc></sitemap>" for n in range(0, pages, _PART))
+                kind, text = "application/xml", f"<sitemapindex xmlns='{_SITEMAPS}'>{parts}</sitemapindex>"
+            elif self.path.startswith("/part-"):
+                first = int(self.path[6:-4])
+                numbers = range(first, min(pages, first + _PART))
+                urls = "".join(f"<url><loc>{origin}/{number}</loc></url>" for number in numbers)
+                kind, text = "application/xml", f"<urlset xmlns='{_SITEMAPS}'>{urls}</urlset>"
             elif self.path[1:].isdigit():
                 number = int(self.path[1:])
                 text = bodies[number % len(bodies)].replace(
@@ -109,7 +112,7 @@ def run(pages: int, seed: int, home: Path) -> dict[str, Any]:
     watching.start()
     try:
         with site(pages, seed) as origin:
-            source = make_source({"url": f"{origin}/feed.xml", "delay": 0, "max_pages": pages}, "the soak")
+            source = make_source({"url": f"{origin}/sitemap.xml", "delay": 0, "max_pages": pages}, "the soak")
             outcome = crawl_source(settings, source, deadline_seconds=_SECONDS, note=note)
     finally:
         over.set()
