@@ -26,6 +26,12 @@ _PIECE = 16_384
 _ATTRIBUTES = 200
 _BASES = 500
 _BASE = re.compile(r"\b(?:xml:)?base\s*=", re.IGNORECASE)
+# feedparser looks for an address in who wrote it, at each place of a run of letters anew.
+_LONG_AUTHOR = re.compile(
+    r"(<(?:[\w-]+:)?(?:author|creator|contributor|owner|publisher|name|email|managingeditor|webmaster)\b[^<>]{0,400}>"
+    r"(?:<!\[CDATA\[)?[^<&\]]{1000})[^<&\]]+",
+    re.IGNORECASE,
+)
 _LONG_TAG = re.compile(r"<[^<>]{800,}>?")
 _TAG = re.compile(r"<[^<>]{0,2000}>|<[a-zA-Z/!][^<>]{2000,}>")
 _BLOCK = re.compile(r"</?(?:p|div|br|li|h[1-6]|tr|blockquote)\b[^<>]{0,500}>", re.IGNORECASE)
@@ -101,7 +107,7 @@ def _tamed(text: str) -> str:
     text = _DECLARATION.sub("", text[:_CHARACTERS])
     if text.count("<") + text.count("&") > _MARKS:
         text = text[: next(islice(re.finditer("[<&]", text), _MARKS, None)).start()]
-    text = _LONG_TAG.sub(_without_attributes, text)
+    text = _LONG_AUTHOR.sub(r"\1", _LONG_TAG.sub(_without_attributes, text))
     return _BASE.sub("x=", text) if text.count("base") > _BASES else text
 
 
@@ -196,7 +202,7 @@ def parse_sitemap(data: bytes, content_type: str, url: str, now: datetime, *, re
 
 def _listed(element: Any, base: str, now: datetime, region: str) -> FeedEntry:
     parts = _parts(element)
-    language = parts.get("language", "")[:16]
+    language = _line(parts.get("language"), 16)
     return FeedEntry(
         url=absolute(base, parts.get("loc", "")),
         title=plain(parts.get("title", ""))[: _LIMITS["title"]],

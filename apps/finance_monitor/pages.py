@@ -22,6 +22,8 @@ _TEXT = 200_000
 # An extract shorter than this, and than half of what the paragraphs hold, has missed the article.
 _SHORT = 250
 _LONGER = 1.4
+# Beyond it trafilatura, which compares elements with each other, takes minutes; news pages have some thousands.
+_MOST_ELEMENTS = 40_000
 _ASIDE = re.compile(r"comment|reply|related|promo|sidebar|footer|newsletter|caption", re.IGNORECASE)
 _META_DATES = (
     "article:published_time", "og:published_time", "article:published", "datepublished", "date", "pubdate",
@@ -102,6 +104,8 @@ def _read_html(markup: str, url: str, now: datetime, language: str, region: str)
 
 def _body(tree: Any, url: str, stated_body: str) -> tuple[str, str]:
     """The article's text by trafilatura; where that misses it, the block with most words in paragraphs."""
+    if sum(1 for _ in tree.iter()) > _MOST_ELEMENTS:
+        return "paragraphs", _tidy(_densest(tree))
     text = _trafilatura(tree, url, fast=True)
     # Its second and third opinions take a third of the time, and are worth it only where the first finds nothing.
     if len(text) < _SHORT:

@@ -212,7 +212,7 @@ def controls(rng: random.Random, sent: Sent) -> Sent:
 
 def dates(rng: random.Random, sent: Sent) -> Sent:
     pattern = rb"\d{4}-\d\d-\d\d[T\d:+.Z-]*|\w{3}, \d\d \w{3} \d{4} [\d:]+ \S{1,5}"
-    return Sent(re.sub(pattern, lambda m: rng.choice((*DATES, m[0].decode())).encode(), sent.data), sent.type)
+    return Sent(re.sub(pattern, lambda m: rng.choice((*(date.encode() for date in DATES), m[0])), sent.data), sent.type)
 
 
 def namespaces(rng: random.Random, sent: Sent) -> Sent:

@@ -447,6 +447,31 @@ def test_reading_takes_no_square_of_the_size(piece: str) -> None:
     assert time.process_time() - began < 15
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("<dc:creator>", "</dc:creator>"), ("<author>", "</author>"), ("<author><![CDATA[", "]]></author>")],
+)
+def test_a_long_author_takes_no_square_of_its_size(before: str, after: str) -> None:
+    began = time.process_time()
+    item = f"<item><title>T</title>{before}{'a' * 200_000}{after}</item>"
+    feed = f'<rss version="2.0" xmlns:dc="http://purl.org/dc/elements/1.1/"><channel>{item}</channel></rss>'
+    parse_feed(feed.encode(), "", URL, NOW)
+    assert time.process_time() - began < 5
+
+
+def test_a_page_of_very_many_elements_is_read_by_its_paragraphs() -> None:
+    began = time.process_time()
+    page = read_page(b"<p>Halden said so, and more than that.</p><b>x</b>" * 40_000, "text/html", URL, NOW)
+    assert page.method == "paragraphs" and "Halden said so" in page.text
+    assert time.process_time() - began < 15
+
+
+def test_a_sitemaps_language_holds_no_control_characters() -> None:
+    news = "<news:language>e&#x1f;n</news:language>"
+    text = f'<urlset xmlns:news="n"><url><loc>/1</loc>{news}</url></urlset>'
+    assert [entry.language for entry in parse_sitemap(text.encode(), "", URL, NOW).entries] in (["e n"], ["en"])
+
+
 def test_a_page_read_again_gives_the_same_whenever_that_is() -> None:
     page = PAGE.format(head='<meta name="date" content="3 hours ago">', top="").encode()
     first = read_page(page, "text/html", URL, NOW)
