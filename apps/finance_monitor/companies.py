@@ -19,7 +19,8 @@ from headwater.retrieval.sentences import split_sentences
 
 # Forms of incorporation that a text leaves out when it names a company.
 _LEGAL = re.compile(
-    r"(?:[\s,]+(?:&|and))?[\s,]+(incorporated|inc|corporation|corp|company|co|limited|ltd|plc|llc|lp|ag|sa|s\.a|se|nv|n\.v|asa|ab|oyj|spa|s\.p\.a|"
+    r"(?:[\s,]+(?:&|and))?[\s,]+"
+    r"(incorporated|inc|corporation|corp|company|co|limited|ltd|plc|llc|lp|ag|sa|s\.a|se|nv|n\.v|asa|ab|oyj|spa|s\.p\.a|"
     r"gmbh|kgaa|holdings?|group|(?:company)?/[a-z]{2,3}/?)\.?$",
     re.IGNORECASE,
 )
@@ -167,7 +168,7 @@ class Gazetteer:
                     found.append(place)
             elif pattern.text != pattern.text.lower() and text[start:end].islower() and not is_small:
                 continue
-            elif (is_common(pattern.text) or pattern.text in words) and not reads_as_company(text, start, end):
+            elif (is_common(fold(pattern.text)) or pattern.text in words) and not reads_as_company(text, start, end):
                 unsure.append(place)
             else:
                 found.append(place)

@@ -45,8 +45,8 @@ def in_prose(text: str, start: int, end: int) -> bool:
 
 
 def is_common(name: str) -> bool:
-    """Whether a name is also an everyday word."""
-    return " " not in name and name.lower() in _common_words()
+    """Whether a name, folded (small, simplified characters), is also an everyday word."""
+    return name in _common_words()
 
 
 def reads_as_company(text: str, start: int, end: int) -> bool:

@@ -33,8 +33,7 @@ _DATES = (
 )  # fmt: skip
 _STATED_BODY = 0.08
 _BODY_CHARACTERS = (2_000, 6_500)
-# Of the paragraphs that fill a body; a page then names two companies of the list. The 181 pages name .5 of the 10,000
-# that the SEC lists.
+# Of the paragraphs that fill a body, those about any company; a page then names about two.
 _OTHER_COMPANIES = 0.1
 _WORDS = (
     "grid", "panel", "card", "wrap", "inner", "outer", "lead", "rail", "deck", "strip", "block", "stack", "flex",

@@ -108,6 +108,7 @@ def test_letters_in_brackets_behind_other_words_are_no_ticker() -> None:
 def test_a_chinese_name_that_is_a_word_needs_a_companys_surroundings() -> None:
     gazetteer = Gazetteer([Company("robot", "机器人", "399991", "SZSE"), Company("sun", "太阳能", "399992", "SZSE")])
     assert found(gazetteer, "机器人走进校园课堂", "学生们围着机器人提问，屋顶装了太阳能板。") == {}
+    assert found(Gazetteer([Company("robot", "機器人", "399991", "SZSE")]), "機器人走進課堂") == {}
     assert found(gazetteer, "机器人公司获融资", "光伏与太阳能：成本十年下降九成") == {}
     for text in ("机器人：2026年净利同比增长两成", "机器人上半年净利润增长", "《机器人》公告", "机器人(SZ399991)涨5%"):
         assert set(found(gazetteer, text)) == {"robot"}, text

@@ -469,7 +469,7 @@ def test_a_page_of_very_many_elements_is_read_by_its_paragraphs() -> None:
 def test_a_sitemaps_language_holds_no_control_characters() -> None:
     news = "<news:language>e&#x1f;n</news:language>"
     text = f'<urlset xmlns:news="n"><url><loc>/1</loc>{news}</url></urlset>'
-    assert [entry.language for entry in parse_sitemap(text.encode(), "", URL, NOW).entries] in (["e n"], ["en"])
+    assert [entry.language for entry in parse_sitemap(text.encode(), "", URL, NOW).entries] == ["en"]
 
 
 def test_a_page_read_again_gives_the_same_whenever_that_is() -> None:
